@@ -1,0 +1,120 @@
+"""Nonlinear least squares in JAX: a fixed number of Levenberg–Marquardt steps, for many small problems at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from mrisim._types import Array, Bool, Float
+
+try:
+    from jax import enable_x64 as enable_x64
+except ImportError:  # JAX before 0.8
+    from jax.experimental import enable_x64 as enable_x64
+
+GROW, SHRINK = 4.0, 0.1
+DAMPING = 1e-3  # first damping, relative to the diagonal of JᵀJ
+STEP_TOLERANCE = (
+    1e-7  # of a step against its parameter: errors fall faster than linearly, so far below what a map shows
+)
+
+
+class Solution(NamedTuple):
+    """Minimum of a sum of squares."""
+
+    parameters: Float[Array, " p"]
+    inverse: Float[Array, "p p"]  # (JᵀJ)⁻¹ at the minimum: the covariance for residuals of unit variance
+    cost: Float[Array, ""]  # sum of squares
+    converged: Bool[Array, ""]
+
+
+def levenberg_marquardt(
+    residual: Callable[[Float[Array, " p"]], Float[Array, " n"]], start: Float[Array, " p"], iterations: int = 40
+) -> Solution:
+    """Minimize a sum of squares from a start by a fixed number of damped Gauss–Newton steps.
+
+    Pure and of fixed length, so it can be mapped over voxels and differentiated. A step that does not lower the cost is
+    refused and the damping raised. Bounds are the caller's: transform the parameters.
+
+    Args:
+        residual: Model minus data as a function of the parameters, real.
+        start: Initial parameters.
+        iterations: Number of steps, refused ones included.
+
+    Returns:
+        The last accepted parameters; `converged` where a full step would move no parameter by more than
+        `STEP_TOLERANCE` of its size (or of one, if that is more).
+
+    Source:
+        Marquardt, J Soc Ind Appl Math 11:431 (1963), with damping scaled by the diagonal.
+
+    Example:
+        >>> x = jnp.array([0.0, 1.0, 2.0])
+        >>> fit = levenberg_marquardt(lambda p: p[0] * jnp.exp(-p[1] * x) - 3.0 * jnp.exp(-x), jnp.array([1.0, 0.5]))
+        >>> bool(jnp.allclose(fit.parameters, jnp.array([3.0, 1.0]), atol=1e-5))
+        True
+    """
+
+    def linearize(p):
+        value, push = jax.linearize(residual, p)
+        columns = [push(direction) for direction in jnp.eye(len(p), dtype=p.dtype)]
+        return jnp.sum(value**2), *normal_equations(jnp.stack(columns), value)
+
+    def step(_, state):
+        p, cost, gradient, normal, damping = state
+        tried = p - solve_positive(_damped(normal, damping), gradient)
+        new_cost, new_gradient, new_normal = linearize(tried)
+        better = new_cost <= cost
+        choose = lambda new, old: jnp.where(better, new, old)  # noqa: E731
+        damping = jnp.clip(jnp.where(better, damping * SHRINK, damping * GROW), 1e-14, 1e14)
+        return (
+            choose(tried, p),
+            choose(new_cost, cost),
+            choose(new_gradient, gradient),
+            choose(new_normal, normal),
+            damping,
+        )
+
+    first = (start, *linearize(start), jnp.asarray(DAMPING, start.dtype))
+    p, cost, gradient, normal, _ = jax.lax.fori_loop(0, iterations, step, first)
+    inverse = jax.vmap(lambda column: solve_positive(normal, column))(jnp.eye(len(start), dtype=start.dtype))
+    remaining = jnp.abs(jnp.sum(inverse * gradient, axis=1))
+    settled = jnp.all(remaining <= STEP_TOLERANCE * jnp.maximum(jnp.abs(p), 1.0))
+    finite = jnp.all(jnp.isfinite(p)) & jnp.isfinite(cost) & jnp.all(jnp.isfinite(inverse))
+    return Solution(parameters=p, inverse=inverse, cost=cost, converged=settled & finite)
+
+
+def normal_equations(
+    columns: Float[Array, "q n"], right: Float[Array, " n"]
+) -> tuple[Float[Array, " q"], Float[Array, "q q"]]:
+    """Aᵀr and AᵀA of a matrix given by its columns; sums written out, because tiny batched products do not vectorize."""
+    return jnp.sum(columns * right, axis=1), jnp.sum(columns[:, None] * columns, axis=2)
+
+
+def solve_positive(matrix: Float[Array, "p p"], right: Float[Array, " p"]) -> Float[Array, " p"]:
+    """Solve a small positive definite system; written out, because batched LAPACK calls are slow for p of a few.
+
+    A matrix that is not positive definite gives values that are not finite.
+    """
+    n = len(right)
+    lower = [[jnp.zeros((), right.dtype)] * n for _ in range(n)]
+    for i in range(n):
+        for j in range(i + 1):
+            rest = matrix[i, j] - sum((lower[i][k] * lower[j][k] for k in range(j)), start=jnp.zeros((), right.dtype))
+            lower[i][j] = jnp.sqrt(rest) if i == j else rest / lower[j][j]
+    forward: list[Array] = []
+    for i in range(n):
+        forward.append((right[i] - sum(lower[i][k] * forward[k] for k in range(i))) / lower[i][i])
+    solution: list[Array] = [jnp.zeros((), right.dtype)] * n
+    for i in reversed(range(n)):
+        solution[i] = (forward[i] - sum(lower[k][i] * solution[k] for k in range(i + 1, n))) / lower[i][i]
+    return jnp.stack(solution)
+
+
+def _damped(normal: Float[Array, "p p"], damping: Float[Array, ""]) -> Float[Array, "p p"]:
+    diagonal = jnp.diag(normal)
+    floor = jnp.max(diagonal) * jnp.finfo(normal.dtype).eps
+    return normal + damping * jnp.diag(jnp.maximum(diagonal, floor))

@@ -1,0 +1,281 @@
+"""Fits of one time constant and a few amplitudes: grid search with projected amplitudes, then Levenberg–Marquardt.
+
+All relaxation models of this package are linear in their amplitudes once the time constant is given, so the grid search
+over that constant needs no other initial value and cannot start in a wrong valley.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mrisim._types import Array, Bool, Float
+from mrisim.errors import ConsistencyError, Problem
+from mrisim.mapping.least_squares import enable_x64, levenberg_marquardt, normal_equations, solve_positive
+
+CHUNK = 8192  # voxels per call of the compiled fit
+GRID = 64  # time constants that the search tries, equidistant in their logarithm
+STEPS = 16  # from within a step of the grid; a handful do, the rest is for noise
+Design = Callable[[Float[Array, ""], Float[Array, "n columns"], Float[Array, " extra"]], Float[Array, "q n"]]
+"""Model per unit amplitude: (time constant, settings of the n measurements, properties of the voxel) → (q, n)."""
+Admissible = Callable[[Float[Array, " q"]], Bool[Array, ""]]
+"""Whether amplitudes are physical; where several polarities fit, only those count."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FitResult(Mapping):
+    """Named maps of one fit: `result["t1"]`. Voxels that were not fitted are nan, and False in `converged`."""
+
+    maps: Mapping[str, np.ndarray]
+    standard_error: Mapping[str, np.ndarray]  # by the same names
+    converged: Bool[np.ndarray, "*shape"]
+    residual: Float[np.ndarray, "*shape"]  # root mean square of model minus data, in units of the signal
+    counts: Mapping[str, int] = field(default_factory=dict)  # voxels: fitted, empty (no signal), failed
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self.maps[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.maps)
+
+    def __len__(self) -> int:
+        return len(self.maps)
+
+
+class Voxels(NamedTuple):
+    """Result of `fit`, one row per voxel of the flattened signal; nan where not converged."""
+
+    time: np.ndarray
+    time_error: np.ndarray
+    amplitudes: np.ndarray  # (voxels, q), complex if the data are
+    amplitude_error: np.ndarray  # (voxels, q), of the real part
+    residual: np.ndarray
+    converged: np.ndarray
+    counts: Mapping[str, int]
+
+
+class _Fit(NamedTuple):
+    log_time: Array
+    amplitudes: Array
+    variance: Array  # of log time, then of the amplitudes
+    cost: Array
+    converged: Array
+
+
+def fit(
+    design: Design,
+    signal: np.ndarray,
+    settings: Float[np.ndarray, "n columns"],
+    bounds: tuple[float, float],
+    extra: Float[np.ndarray, "voxels extra"] | None = None,
+    signs: Float[np.ndarray, "polarities n"] | None = None,
+    admissible: Admissible | None = None,
+    noise: float | None = None,
+) -> Voxels:
+    """Fit a separable model to every row of a signal.
+
+    Args:
+        design: Model per unit amplitude; a module-level function, because it is compiled once per identity.
+        signal: (voxels, n), real or complex.
+        settings: What distinguishes the n measurements, such as TI.
+        bounds: Smallest and largest time constant; a voxel that ends outside counts as not converged [s].
+        extra: Properties of each voxel that the model needs.
+        signs: Polarities that real data may have had before their magnitude was taken; the best fit among them wins.
+        admissible: Rule for the amplitudes of a polarity; a module-level function, as `design`.
+        noise: Standard deviation of the (real part of the) data; from the residuals where not given.
+
+    Returns:
+        Time constants, amplitudes and their standard errors, by the curvature at the minimum.
+    """
+    n = signal.shape[1]
+    extra = np.zeros((len(signal), 0)) if extra is None else extra
+    signs = np.ones((1, n)) if signs is None else signs
+    finite = np.isfinite(signal).all(axis=1) & np.isfinite(extra).all(axis=1)
+    scale = np.where(finite, np.abs(np.where(finite[:, None], signal, 0.0)).max(axis=1), 0.0)
+    usable = np.flatnonzero(finite & (scale > 0))
+    with enable_x64(True):
+        found = _run((design, admissible), signal[usable] / scale[usable, None], extra[usable], settings, signs, bounds)
+    q = found.amplitudes.shape[1]
+    degrees = n * (2 if np.iscomplexobj(signal) else 1) - (1 + q * (2 if np.iscomplexobj(signal) else 1))
+    if noise is not None:
+        variance = (noise / scale[usable]) ** 2
+    elif degrees > 0:
+        variance = found.cost / degrees
+    else:
+        variance = np.full(len(usable), np.nan)  # as many unknowns as data: the residuals say nothing
+    return _spread(len(signal), usable, scale, found, variance, finite, n)
+
+
+def _spread(
+    total: int, usable: np.ndarray, scale: np.ndarray, found: _Fit, variance: np.ndarray, finite: np.ndarray, n: int
+) -> Voxels:
+    converged = np.zeros(total, dtype=bool)
+    converged[usable] = found.converged
+    rows, ok = usable[found.converged], found.converged
+    error = np.sqrt(found.variance[ok] * variance[ok, None])
+    q = found.amplitudes.shape[1]
+
+    def place(values: np.ndarray) -> np.ndarray:
+        full = np.full((total, *values.shape[1:]), np.nan, dtype=values.dtype)
+        full[rows] = values
+        return full
+
+    time = np.exp(found.log_time[ok])
+    counts = {
+        "fitted": int(converged.sum()),
+        "empty": int((finite & (scale == 0)).sum()),
+        "failed": int((~finite).sum() + (~found.converged).sum()),
+    }
+    return Voxels(
+        time=place(time),
+        time_error=place(time * error[:, 0]),
+        amplitudes=place(found.amplitudes[ok] * scale[rows, None]),
+        amplitude_error=place(error[:, 1 : 1 + q] * scale[rows, None]),
+        residual=place(np.sqrt(found.cost[ok] / n) * scale[rows]),
+        converged=converged,
+        counts=counts,
+    )
+
+
+def _run(model: tuple[Design, Admissible | None], signal, extra, settings, signs, bounds) -> _Fit:
+    """Fit in chunks of equal, padded size; the last rows of padding repeat the first voxel."""
+    kind = np.complex128 if np.iscomplexobj(signal) else np.float64
+    total = len(signal)
+    size = min(CHUNK, 1 << max(total - 1, 0).bit_length()) if total else 1
+    pieces = []
+    for first in range(0, max(total, 1), size):
+        rows = np.arange(first, first + size)
+        rows = np.where(rows < total, rows, 0)
+        block = np.asarray(signal[rows] if total else np.ones((1, len(settings))), dtype=kind)
+        voxel = np.asarray(extra[rows] if total else np.ones((1, extra.shape[1])), dtype=float)
+        arguments = (jnp.asarray(v) for v in (block, voxel, np.asarray(settings, float), np.asarray(signs, float)))
+        pieces.append(_fit_chunk(model, *arguments, jnp.asarray(bounds, dtype=float)))
+    columns = (np.concatenate([np.asarray(piece[i]) for piece in pieces])[:total] for i in range(len(_Fit._fields)))
+    return _Fit(*columns)
+
+
+@partial(jax.jit, static_argnums=0)
+def _fit_chunk(
+    model: tuple[Design, Admissible | None], signal: Array, extra: Array, settings: Array, signs: Array, bounds: Array
+) -> _Fit:
+    return jax.vmap(lambda y, v: _fit_voxel(*model, y, v, settings, signs, bounds))(signal, extra)
+
+
+def _fit_voxel(
+    design: Design, admissible: Admissible | None, y: Array, voxel: Array, settings: Array, signs: Array, bounds: Array
+) -> _Fit:
+    """Fit with each polarity; the smallest cost among those that converged on admissible amplitudes wins."""
+    fits = jax.vmap(lambda sign: _fit_polarity(design, y * sign, voxel, settings, bounds))(signs)
+    allowed = fits.converged
+    if admissible is not None:
+        allowed = allowed & jax.vmap(admissible)(fits.amplitudes)
+    best = jnp.argmin(jnp.where(allowed, fits.cost, jnp.inf))
+    fits = fits._replace(converged=allowed)
+    return jax.tree.map(lambda values: values[best], fits)
+
+
+def _fit_polarity(design: Design, y: Array, voxel: Array, settings: Array, bounds: Array) -> _Fit:
+    parts = (y.real, y.imag) if jnp.iscomplexobj(y) else (y,)
+
+    def residual(p):
+        columns, amplitudes, _ = _project(design, p[0], parts, voxel, settings)
+        return jnp.concatenate([_model(columns, c) - part for c, part in zip(amplitudes, parts, strict=True)])
+
+    start = _search(design, parts, voxel, settings, bounds)
+    solution = levenberg_marquardt(residual, start[None], iterations=STEPS)
+    log_time = solution.parameters[0]
+    amplitudes, variance = _uncertainty(design, log_time, parts, voxel, settings)
+    inside = (log_time > jnp.log(bounds[0])) & (log_time < jnp.log(bounds[1]))
+    return _Fit(
+        log_time=log_time,
+        amplitudes=amplitudes[0] + 1j * amplitudes[1] if jnp.iscomplexobj(y) else amplitudes[0],
+        variance=variance,
+        cost=solution.cost,
+        converged=solution.converged & inside & jnp.all(jnp.isfinite(variance)),
+    )
+
+
+def _project(design: Design, log_time: Array, parts: tuple[Array, ...], voxel: Array, settings: Array):
+    """Columns of the model (q, n), least-squares amplitudes of each part of the data, and AᵀA."""
+    columns = design(jnp.exp(log_time), settings, voxel)
+    rights, normals = zip(*(normal_equations(columns, part) for part in parts), strict=True)
+    normal = normals[0]
+    floor = 1e-14 * jnp.trace(normal) + jnp.finfo(normal.dtype).tiny  # keeps equal columns from dividing by zero
+    normal = normal + floor * jnp.eye(len(columns), dtype=normal.dtype)
+    return columns, [solve_positive(normal, right) for right in rights], normal
+
+
+def _model(columns: Array, amplitudes: Array) -> Array:
+    return jnp.sum(columns * amplitudes[:, None], axis=0)
+
+
+def _search(design: Design, parts: tuple[Array, ...], voxel: Array, settings: Array, bounds: Array) -> Array:
+    """Log time constant of the least cost on a grid.
+
+    Source:
+        Variable projection: Golub and Pereyra, SIAM J Numer Anal 10:413 (1973); as a grid search for inversion
+        recovery: Barral et al., Magn Reson Med 64:1057 (2010).
+    """
+    grid = jnp.linspace(jnp.log(bounds[0]), jnp.log(bounds[1]), GRID)
+
+    def cost(log_time):
+        columns, amplitudes, _ = _project(design, log_time, parts, voxel, settings)
+        return sum(jnp.sum((_model(columns, c) - part) ** 2) for c, part in zip(amplitudes, parts, strict=True))
+
+    costs = jax.vmap(cost)(grid)
+    return grid[jnp.argmin(jnp.where(jnp.isfinite(costs), costs, jnp.inf))]
+
+
+def _uncertainty(design: Design, log_time: Array, parts: tuple[Array, ...], voxel: Array, settings: Array):
+    """Amplitudes, and the variances of log time and of each amplitude's real part for data of unit variance.
+
+    The inverse of JᵀJ by its Schur complement: J holds the model's columns once per part, and one column for log time.
+    """
+    columns, amplitudes, normal = _project(design, log_time, parts, voxel, settings)
+    _, slope = jax.jvp(lambda v: design(jnp.exp(v), settings, voxel), (log_time,), (jnp.ones_like(log_time),))
+    inverse = jax.vmap(lambda unit: solve_positive(normal, unit))(jnp.eye(len(columns), dtype=normal.dtype))
+    information, coupled = jnp.zeros_like(log_time), jnp.zeros_like(columns[:, 0])
+    for c in amplitudes:
+        column = _model(slope, c)
+        shadow = solve_positive(normal, jnp.sum(columns * column, axis=1))
+        information = information + jnp.sum((column - _model(columns, shadow)) ** 2)
+        coupled = coupled + shadow**2
+    spread = jnp.diag(inverse) + coupled / information / len(parts)
+    return amplitudes, jnp.concatenate([1 / information[None], spread])
+
+
+def as_settings(name: str, values: object, n: int) -> Float[np.ndarray, " n"]:
+    """A setting per measurement; a scalar is spread.
+
+    Raises:
+        ConsistencyError: another length than the signal's last axis, or values that are nan or negative.
+    """
+    array = np.asarray(values, dtype=float)
+    if array.shape not in ((), (n,)):
+        raise ConsistencyError(
+            Problem(f"must have one value for each of the {n} measurements, but has shape {array.shape}", path=name)
+        )
+    array = np.array(np.broadcast_to(array, (n,)))
+    if not (array >= 0).all():
+        raise ConsistencyError(Problem("must be zero or positive, but holds nan or a negative value", path=name))
+    return array
+
+
+def require_measurements(path: str, found: int, needed: int) -> None:
+    """Refuse a fit with fewer distinct measurements than its model has unknowns.
+
+    Raises:
+        ConsistencyError: too few.
+    """
+    if found < needed:
+        raise ConsistencyError(
+            Problem(
+                f"must have at least {needed} different values, but has {found}", "Measure at more of them", path=path
+            )
+        )

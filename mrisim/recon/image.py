@@ -1,0 +1,134 @@
+"""Raw data → image."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mrisim._types import Complex
+from mrisim.data import Image, RawData, ReconSpec
+from mrisim.errors import ConsistencyError, Problem
+from mrisim.recon import cartesian, combine
+from mrisim.recon.cartesian import CartesianLayout
+from mrisim.recon.placement import place
+
+WINDOWS = ("none", "hann", "hamming", "tukey")
+COMBINATIONS = ("adaptive", "rss")
+
+
+def reconstruct(
+    raw: RawData, *, window: str | None = None, combine: str | None = None, recon: ReconSpec | None = None
+) -> Image:
+    """Image of Cartesian raw data, 2D multi-slice or 3D.
+
+    The image value is the mean of pd · M⁺ over the voxel. Lines, partitions and slices follow from the labels LIN, PAR and
+    SLC and are held against the trajectory; columns follow from the trajectory, so reversed lines need nothing. Averages
+    (AVG) are averaged; ECO, SET and REP make the contrast axis, ECO slowest. Points that were not sampled are zero.
+    Readouts with NAV, NOISE, or REF without IMA are left out.
+
+    `raw.k` is the trajectory of the gradients. Where the receiver's phase and frequency move the field of view off center,
+    the samples have been moved already, and the grid's center is that of `raw.geometry`.
+
+    Args:
+        raw: Samples with their readout table.
+        window: "none", "hann", "hamming" or "tukey"; from the sequence where not given.
+        combine: "adaptive" (by the known sensitivities where `raw.sensitivities` has them, else from the data) or "rss";
+            from the sequence where not given. One coil without sensitivities is taken as it is.
+        recon: Used in place of `raw.recon`.
+
+    Returns:
+        Complex image (contrast, z, y, x) with its grid and the coordinates te, ti, tr, flip of each contrast.
+
+    Raises:
+        ConsistencyError: no `recon`, an unknown option, or samples that do not make an image; the message says why.
+
+    Example:
+        >>> from mrisim.data import ReadoutTable
+        >>> k = (np.arange(4) - 2) / 0.4
+        >>> row = {"te": [0.01], "ti": [np.nan], "tr": [np.nan], "flip": [1.0]}
+        >>> table = ReadoutTable(start=np.array([0]), count=np.array([4]), dwell=np.array([1e-5]), labels={},
+        ...                      **{name: np.array(value) for name, value in row.items()})
+        >>> spec = ReconSpec(method="cartesian", matrix=(4, 1, 1), fov=(0.4, 0.1, 0.01))
+        >>> point = 1e-4 * np.exp(-2j * np.pi * k * 0.1)[None]    # one voxel's volume, at 0.1 m along x
+        >>> raw = RawData(signal=point, k=k[:, None] * [1, 0, 0], time=np.arange(4.0), readouts=table, recon=spec)
+        >>> np.round(reconstruct(raw).magnitude.ravel(), 6).tolist()
+        [0.0, 0.0, 0.0, 1.0]
+    """
+    spec = recon or raw.recon
+    if spec is None:
+        raise ConsistencyError(
+            Problem("raw data must say how they become an image, but do not", "Add recon: {method: cartesian}", "recon")
+        )
+    window, combination = window or spec.window, combine or spec.combine
+    _check_options(raw, spec, window, combination)
+    placement = place(raw, spec)
+    images = _coil_images(raw, placement.layout, window)
+    image, magnitude = _combine(raw, images, combination)
+    grid = spec.grid(raw.geometry)
+    return Image(
+        data=image,
+        grid=grid,
+        coordinates=placement.coordinates,
+        findings=(*raw.findings, *placement.findings),
+        provenance={
+            **raw.provenance,
+            "maps": spec.maps,
+            "recon": {"method": spec.method, "window": window, "combine": combination, "magnitude": magnitude},
+        },
+    )
+
+
+def _check_options(raw: RawData, spec: ReconSpec, window: str, combination: str) -> None:
+    choices = {"method": (spec.method, ("cartesian",)), "window": (window, WINDOWS)}
+    choices["combine"] = (combination, COMBINATIONS)
+    problems = [
+        Problem(f"must be one of {', '.join(allowed)}, but is '{value}'", path=f"recon.{name}")
+        for name, (value, allowed) in choices.items()
+        if value not in allowed
+    ]
+    n_samples = int(np.max(np.asarray(raw.readouts.start) + np.asarray(raw.readouts.count), initial=0))
+    if raw.signal.ndim != 2 or raw.signal.shape[1] < n_samples or len(raw.k) != raw.signal.shape[1]:
+        rule = (
+            f"must have shape (coils, samples) with k for each of the {n_samples} samples, but has {raw.signal.shape}"
+        )
+        problems.append(Problem(rule, path="signal"))
+    elif not np.isfinite(raw.signal).all():
+        problems.append(Problem("must be finite, but holds nan or infinity", path="signal"))
+    if raw.sensitivities is not None:
+        expected = (raw.signal.shape[0], *spec.grid(raw.geometry).shape[::-1])
+        if raw.sensitivities.shape != expected:
+            rule = f"must have shape {expected} (coils, z, y, x), but has {raw.sensitivities.shape}"
+            problems.append(Problem(rule, path="sensitivities"))
+    if problems:
+        raise ConsistencyError(problems)
+
+
+def _coil_images(raw: RawData, layout: CartesianLayout, window: str) -> Complex[np.ndarray, "coils contrast z y x"]:
+    weight = _sample_weights(layout, window).astype(raw.signal.real.dtype)
+    images = np.empty((raw.signal.shape[0], *layout.image_shape), dtype=raw.signal.dtype)
+    scale = 1.0 / (layout.points * layout.voxel**2)
+    for coil, signal in enumerate(raw.signal):
+        images[coil] = cartesian.adjoint(layout, signal[layout.sample] * weight) * scale
+    return images
+
+
+def _sample_weights(layout: CartesianLayout, window: str) -> np.ndarray:
+    """Filter over the number of averages, for each placed sample."""
+    weight = 1.0 / layout.multiplicity()[layout.index]
+    if window != "none":
+        places = np.unravel_index(layout.index, layout.shape)
+        for axis in layout.axes:
+            weight = weight * cartesian.window(window, layout.shape[axis])[places[axis]]
+    return weight
+
+
+def _combine(
+    raw: RawData, images: Complex[np.ndarray, "coils contrast z y x"], combination: str
+) -> tuple[Complex[np.ndarray, "contrast z y x"], bool]:
+    """The image, and whether it is a magnitude."""
+    if combination == "rss":
+        return combine.root_sum_of_squares(images), True
+    if raw.sensitivities is not None:
+        return combine.matched(images, raw.sensitivities), False
+    if len(images) == 1:
+        return images[0], False
+    return combine.adaptive(images), False
