@@ -278,7 +278,7 @@ def _directions(seq: Sequence, rows: Int[np.ndarray, " n"]) -> Float[np.ndarray,
 
 def _gradient_raster(blocks: _Blocks) -> Iterator[Violation]:
     seq, raster = blocks.seq, blocks.system.gradient_raster
-    off = [_off_raster(shape.times, raster) for shape in seq.gradient_shapes]
+    off = [_off_corners(shape.times, raster) for shape in seq.gradient_shapes]
     for axis in AXES:
         groups, events = blocks.pairs(axis, seq.blocks.name)
         shapes = seq.gradients.shape[events].astype(int)
@@ -422,6 +422,14 @@ def _block_raster(blocks: _Blocks) -> Iterator[Violation]:
 def _off_raster(times: Float[np.ndarray, " n"], raster: float) -> Int[np.ndarray, " off"]:
     steps = np.asarray(times, dtype=float) / raster
     return np.flatnonzero(np.abs(steps - np.round(steps)) > OFF_RASTER)
+
+
+def _off_corners(times: Float[np.ndarray, " n"], raster: float) -> Int[np.ndarray, " off"]:
+    """Corners off the raster. Samples of an arbitrary waveform may all lie in the middle of raster steps."""
+    off = _off_raster(times, raster)
+    inside = times[1:-1]
+    sampled = len(inside) > 0 and len(_off_raster(inside - 0.5 * raster, raster)) == 0
+    return off[(off == 0) | (off == len(times) - 1)] if sampled else off
 
 
 def _raster_violation(

@@ -195,6 +195,13 @@ def test_gradient_raster():
     )
 
 
+def test_samples_of_an_arbitrary_waveform_lie_between_raster_points():
+    times = np.concatenate([[0.0], 10e-6 * (np.arange(100) + 0.5), [1e-3]])
+    shape = GradientShape(times=times, values=np.sin(np.pi * times / 1e-3))
+    assert check_hardware(one_gradient(shape)) == ()
+    assert only(one_gradient(GradientShape(times=times + 5e-6, values=shape.values))).rule.startswith("gradient raster")
+
+
 def test_rf_peak():
     violation = only(one_pulse(amplitude=1000.0))
     assert violation.rule == "RF peak"
