@@ -1,0 +1,43 @@
+"""Phantoms: YAML → shapes with tissues → isochromats, truth on an image grid, exact k-space.
+
+The names are loaded when they are asked for, so that listing phantoms waits for neither JAX nor SciPy.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mrisim.phantom.library import PhantomInfo as PhantomInfo
+    from mrisim.phantom.library import json_schema as json_schema
+    from mrisim.phantom.library import list_phantoms as list_phantoms
+    from mrisim.phantom.library import load_model as load_model
+    from mrisim.phantom.library import load_phantom as load_phantom
+    from mrisim.phantom.model import PhantomModel as PhantomModel
+    from mrisim.phantom.model import Truth as Truth
+    from mrisim.phantom.sampling import Sampling as Sampling
+    from mrisim.phantom.tissues import Tissue as Tissue
+    from mrisim.phantom.tissues import check_field as check_field
+    from mrisim.phantom.tissues import tissue as tissue
+
+_HOME = {
+    "PhantomInfo": "library",
+    "json_schema": "library",
+    "list_phantoms": "library",
+    "load_model": "library",
+    "load_phantom": "library",
+    "PhantomModel": "model",
+    "Truth": "model",
+    "Sampling": "sampling",
+    "Tissue": "tissues",
+    "check_field": "tissues",
+    "tissue": "tissues",
+}
+__all__ = list(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'mrisim.phantom' has no attribute '{name}'")
+    return getattr(importlib.import_module(f"mrisim.phantom.{_HOME[name]}"), name)

@@ -1,0 +1,350 @@
+"""Grammar of a phantom file. Every model refuses unknown keys; every quantity carries its unit."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Field, Tag, model_validator
+
+from mrisim.errors import Problem, SpecError
+from mrisim.phantom.quantities import (
+    Angle,
+    FieldStrength,
+    Frequency,
+    Length,
+    NonNegative,
+    NonNegativeLength,
+    PositiveLength,
+    Shift,
+    Share,
+    Strict,
+    Time,
+    Volume,
+)
+
+MAX_FOLDS = 30
+MAX_SHAPES = 2000
+MAX_POINTS = 10_000
+
+Plane = tuple[Length, Length]
+Space = tuple[Length, Length, Length]
+PositivePlane = tuple[PositiveLength, PositiveLength]
+PositiveSpace = tuple[PositiveLength, PositiveLength, PositiveLength]
+
+
+class Parameter(Strict):
+    """What a user may set. Its name stands for its value wherever it is a whole value in the file."""
+
+    value: str | float | int
+    min: str | float | int | None = None
+    max: str | float | int | None = None
+    doc: str = ""
+
+
+class CustomTissue(Strict):
+    """A tissue of one's own: properties that replace those of the tissue it extends; T1 and T2 where it extends none."""
+
+    extends: str | None = None
+    T1: Time | None = None
+    T2: Time | None = None
+    T2star: Time | None = None
+    PD: NonNegative | None = None
+    chi: Shift | None = None
+    shift: Shift | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> CustomTissue:
+        if self.extends is None and (self.T1 is None or self.T2 is None):
+            missing = " and ".join(key for key in ("T1", "T2") if getattr(self, key) is None)
+            raise SpecError(Problem(f"must give T1 and T2 or extend a tissue, but lacks {missing}", "Add 'extends: …'"))
+        return self
+
+
+Mixture = dict[str, Share]
+
+
+def _tissue_kind(value: Any) -> str:
+    if not isinstance(value, dict):
+        return "tissue name"
+    custom = bool(set(value) & set(CustomTissue.model_fields)) or not value
+    return "custom tissue" if custom else "mixture"
+
+
+TissueRef = Annotated[
+    Annotated[str, Tag("tissue name")]
+    | Annotated[CustomTissue, Tag("custom tissue")]
+    | Annotated[Mixture, Tag("mixture")],
+    Discriminator(_tissue_kind),
+]
+"""A name, a tissue with properties replaced, or fractions of tissues by name."""
+
+
+def _turn_kind(value: Any) -> str:
+    return "three angles" if isinstance(value, (list, tuple)) else "one angle"
+
+
+Turn = Annotated[
+    Annotated[Angle, Tag("one angle")] | Annotated[tuple[Angle, Angle, Angle], Tag("three angles")],
+    Discriminator(_turn_kind),
+]
+"""Counter-clockwise about z, or about x, then y, then z."""
+
+
+def _center_kind(value: Any) -> str:
+    return "plane" if isinstance(value, (list, tuple)) and len(value) == 2 else "space"
+
+
+Center = Annotated[Annotated[Plane, Tag("plane")] | Annotated[Space, Tag("space")], Discriminator(_center_kind)]
+Size = Annotated[
+    Annotated[PositivePlane, Tag("plane")] | Annotated[PositiveSpace, Tag("space")], Discriminator(_center_kind)
+]
+"""Two lengths make a flat phantom, three a solid one."""
+
+
+def _voxel_kind(value: Any) -> str:
+    return "three sides" if isinstance(value, (list, tuple)) else "one side"
+
+
+Voxel = Annotated[
+    Annotated[PositiveLength, Tag("one side")] | Annotated[PositiveSpace, Tag("three sides")],
+    Discriminator(_voxel_kind),
+]
+ORIGIN = (0.0, 0.0, 0.0)
+
+
+class EllipseSpec(Strict):
+    """Ellipse; as high as the phantom unless a height is given."""
+
+    radii: PositivePlane
+    center: Center = ORIGIN
+    turn: Turn = 0.0
+    height: PositiveLength | None = None
+
+
+class RectangleSpec(Strict):
+    """Rectangle; as high as the phantom unless a height is given."""
+
+    size: PositivePlane
+    center: Center = ORIGIN
+    turn: Turn = 0.0
+    height: PositiveLength | None = None
+
+
+class PolygonSpec(Strict):
+    """Polygon with sides that do not cross; as high as the phantom unless a height is given."""
+
+    corners: Annotated[list[Plane], Field(min_length=3, max_length=1000)]
+    center: Center = ORIGIN
+    turn: Turn = 0.0
+    height: PositiveLength | None = None
+
+
+class CylinderSpec(Strict):
+    """Round cylinder about an axis; along z it is as high as the phantom unless a height is given."""
+
+    radius: PositiveLength
+    height: PositiveLength | None = None
+    axis: Literal["x", "y", "z"] | tuple[float, float, float] = "z"
+    center: Center = ORIGIN
+
+    @model_validator(mode="after")
+    def _finite(self) -> CylinderSpec:
+        if self.axis != "z" and self.height is None:
+            raise SpecError(Problem("must have a height where its axis is not z, but has none", "Add 'height: …'"))
+        if not isinstance(self.axis, str) and not any(self.axis):
+            raise SpecError(Problem("must have an axis that is not zero, but is [0, 0, 0]"))
+        return self
+
+
+class SphereSpec(Strict):
+    """Sphere."""
+
+    radius: PositiveLength
+    center: Center = ORIGIN
+
+
+class EllipsoidSpec(Strict):
+    """Ellipsoid."""
+
+    radii: PositiveSpace
+    center: Center = ORIGIN
+    turn: Turn = 0.0
+
+
+class BoxSpec(Strict):
+    """Box with sides along its axes."""
+
+    size: PositiveSpace
+    center: Center = ORIGIN
+    turn: Turn = 0.0
+
+
+class RibbonSpec(Strict):
+    """Folded ellipsoid: furrows of a depth and width, in seeded places, run over it like the sulci of a cortex."""
+
+    radii: PositiveSpace
+    folds: Annotated[int, Field(ge=1, le=MAX_FOLDS)] = 14
+    depth: NonNegativeLength
+    width: PositiveLength
+    seed: Annotated[int, Field(ge=0)] = 1
+    wander: NonNegativeLength = 4e-3
+    center: Center = ORIGIN
+    turn: Turn = 0.0
+
+    @model_validator(mode="after")
+    def _shallow(self) -> RibbonSpec:
+        if self.depth >= min(self.radii):
+            raise SpecError(Problem("must have a depth below its smallest radius, but is as deep or deeper"))
+        return self
+
+
+class PointsSpec(Strict):
+    """Points without extent, each an isochromat of the given volume, on top of what is painted there."""
+
+    at: Annotated[list[Space], Field(min_length=1, max_length=MAX_POINTS)]
+    volume: Volume = 1e-9
+
+
+class ShapeSpec(Strict):
+    """One shape and its tissue; painted over what comes before it."""
+
+    tissue: TissueRef
+    mirror: Literal["x", "y", "z"] | None = None
+    ellipse: EllipseSpec | None = None
+    rectangle: RectangleSpec | None = None
+    polygon: PolygonSpec | None = None
+    cylinder: CylinderSpec | None = None
+    sphere: SphereSpec | None = None
+    ellipsoid: EllipsoidSpec | None = None
+    box: BoxSpec | None = None
+    ribbon: RibbonSpec | None = None
+    points: PointsSpec | None = None
+
+    @model_validator(mode="after")
+    def _one_shape(self) -> ShapeSpec:
+        given = [kind for kind in SHAPE_KINDS if getattr(self, kind) is not None]
+        if len(given) != 1:
+            found = " and ".join(given) or "none"
+            raise SpecError(
+                Problem(f"must hold one shape, but holds {found}", f"Choose one of {', '.join(SHAPE_KINDS)}")
+            )
+        return self
+
+    @property
+    def kind(self) -> str:
+        """Key of the shape that is given."""
+        return next(kind for kind in SHAPE_KINDS if getattr(self, kind) is not None)
+
+
+SHAPE_KINDS = tuple(name for name in ShapeSpec.model_fields if name not in ("tissue", "mirror"))
+
+
+class QuadraticB0(Strict):
+    """Off-resonance that grows with the square: xx · (x/over)² + … + xy · xy/over² + …."""
+
+    xx: Frequency = 0.0
+    yy: Frequency = 0.0
+    zz: Frequency = 0.0
+    xy: Frequency = 0.0
+    xz: Frequency = 0.0
+    yz: Frequency = 0.0
+    over: PositiveLength
+
+
+class LinearB0(Strict):
+    """Off-resonance that changes by x, y, z over a length."""
+
+    x: Frequency = 0.0
+    y: Frequency = 0.0
+    z: Frequency = 0.0
+    over: PositiveLength
+
+
+class SusceptibilitySpec(Strict):
+    """Dipole field of the tissues' susceptibility in the main field along z."""
+
+    resolution: PositiveLength = 2e-3
+    shim: Literal["none", "constant", "linear"] = "linear"
+
+
+class B0Spec(Strict):
+    """Off-resonance as a polynomial of position, and the field of the tissues' susceptibility."""
+
+    constant: Frequency = 0.0
+    linear: LinearB0 | None = None
+    quadratic: QuadraticB0 | None = None
+    susceptibility: bool | SusceptibilitySpec = False
+
+
+class QuadraticB1(Strict):
+    """Transmit field that grows with the square: xx · (x/over)² + …."""
+
+    xx: float = 0.0
+    yy: float = 0.0
+    zz: float = 0.0
+    xy: float = 0.0
+    xz: float = 0.0
+    yz: float = 0.0
+    over: PositiveLength
+
+
+class LinearB1(Strict):
+    """Transmit field that changes by x, y, z over a length."""
+
+    x: float = 0.0
+    y: float = 0.0
+    z: float = 0.0
+    over: PositiveLength
+
+
+class B1Spec(Strict):
+    """Transmit field relative to nominal: `center` falling to `edge` with the square of the distance from the z axis, or a
+    polynomial. The edge lies at half the phantom's size, or at `over`."""
+
+    center: NonNegative | None = None
+    edge: NonNegative | None = None
+    over: PositiveLength | None = None
+    constant: NonNegative | None = None
+    linear: LinearB1 | None = None
+    quadratic: QuadraticB1 | None = None
+
+    @model_validator(mode="after")
+    def _one_form(self) -> B1Spec:
+        bowl = self.center is not None or self.edge is not None or self.over is not None
+        polynomial = self.constant is not None or self.linear is not None or self.quadratic is not None
+        if bowl and polynomial:
+            rule = "must be given by center and edge or as a polynomial, but is both"
+            raise SpecError(Problem(rule, "Keep either center, edge, over or constant, linear, quadratic"))
+        if bowl and (self.center is None or self.edge is None):
+            raise SpecError(Problem("must give both center and edge, but gives one"))
+        return self
+
+
+class FieldsSpec(Strict):
+    """Field maps."""
+
+    b0: B0Spec = B0Spec()
+    b1: B1Spec = B1Spec()
+
+
+class PhantomFile(Strict):
+    """A phantom: shapes in order, later over earlier, with tissues by name from the cited table.
+
+    Keys that a file leaves out come from the file that it extends; its shapes are painted over that file's shapes.
+    """
+
+    mrisim: Literal[1]
+    phantom: str | None = None
+    description: str | None = None
+    sources: list[str] | None = None
+    extends: str | None = None
+    parameters: dict[str, Parameter] = {}
+    field: FieldStrength | None = None
+    size: Size | None = None
+    extrude: PositiveLength | None = None
+    voxel: Voxel | None = None
+    isochromats: Annotated[int, Field(ge=1, le=100_000)] | None = None
+    t2_prime: bool | None = None
+    tissues: dict[str, TissueRef] = {}
+    shapes: Annotated[list[ShapeSpec], Field(max_length=MAX_SHAPES)] = []
+    fields: FieldsSpec | None = None

@@ -1,0 +1,145 @@
+"""Where isochromats lie: a rank-1 lattice in each voxel of a grid along the sequence's axes."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from mrisim._types import Float, Int
+from mrisim.data import Geometry
+from mrisim.errors import ConsistencyError, Problem, ResourceError
+
+CHUNK = 1 << 18
+"""Points that are painted at once."""
+MAX_CANDIDATES = 20_000_000_000
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Sampling:
+    """A voxel grid and the number of isochromats in each voxel.
+
+    Voxel centers lie at whole multiples of the voxel from the geometry's center along its read, phase and slice
+    directions, as those of an image do; isochromats outside the extent are left out.
+
+    Example:
+        >>> Sampling(extent=(0.1, 0.1, 0.005), voxel=(0.001, 0.001, 0.005), isochromats=8).voxels
+        (101, 101, 1)
+    """
+
+    geometry: Geometry = field(default_factory=Geometry)
+    extent: tuple[float, float, float]  # along read, phase, slice [m]
+    voxel: tuple[float, float, float]  # [m]
+    isochromats: int = 1
+
+    def __post_init__(self) -> None:
+        problems = []
+        for name in ("extent", "voxel"):
+            value = getattr(self, name)
+            if len(value) != 3 or not all(math.isfinite(side) and side > 0.0 for side in value):
+                problems.append(Problem(f"must be three finite lengths above 0 m, but is {value}", path=name))
+        if not isinstance(self.isochromats, int) or isinstance(self.isochromats, bool) or self.isochromats < 1:
+            problems.append(Problem(f"must be a whole number above 0, but is {self.isochromats}", path="isochromats"))
+        if problems:
+            raise ConsistencyError(problems)
+        candidates = math.prod(self.voxels) * self.isochromats
+        if candidates > MAX_CANDIDATES:
+            rule = f"must be at most {MAX_CANDIDATES:.0e} points to look at, but is {candidates:.1e}"
+            raise ResourceError(Problem(rule, "Take a larger voxel or fewer isochromats per voxel", path="sampling"))
+
+    @property
+    def voxels(self) -> tuple[int, int, int]:
+        """Number of voxels along read, phase and slice: odd, and enough to cover the extent."""
+        counts = (
+            2 * math.ceil(max(0.0, (side / voxel - 1.0) / 2.0) - 1e-9) + 1
+            for side, voxel in zip(self.extent, self.voxel, strict=True)
+        )
+        nx, ny, nz = counts
+        return nx, ny, nz
+
+    @property
+    def voxel_volume(self) -> float:
+        """Volume of a voxel [m³]."""
+        return math.prod(self.voxel)
+
+    def chunks(self) -> Iterator[tuple[Float[np.ndarray, "n 3"], Float[np.ndarray, " n"]]]:
+        """Points inside the extent, relative to the center along the logical axes [m], and their place in a line.
+
+        Chunks follow each other along the slice and the phase direction, so that each is compact.
+        """
+        nx, ny, nz = self.voxels
+        offsets = lattice(self.isochromats)
+        rows = max(1, CHUNK // (nx * self.isochromats))
+        x = np.arange(nx) - nx // 2
+        for z, start in itertools.product(range(nz), range(0, ny, rows)):
+            y = np.arange(start, min(start + rows, ny)) - ny // 2
+            yield self._points(x, y, z - nz // 2, offsets)
+
+    def _points(
+        self, x: Int[np.ndarray, " x"], y: Int[np.ndarray, " y"], z: int, offsets: Float[np.ndarray, "n 4"]
+    ) -> tuple[Float[np.ndarray, "n 3"], Float[np.ndarray, " n"]]:
+        index = np.stack(np.broadcast_arrays(x[None, :], y[:, None], np.int64(z)), axis=-1).reshape(-1, 1, 3)
+        points = ((index + offsets[:, :3]) * np.asarray(self.voxel)).reshape(-1, 3)
+        shift = (index[..., 0] * 0.7548776662466927 + index[..., 1] * 0.5698402909980532) % 1.0  # R2 sequence
+        lorentz = (offsets[:, 3] + (shift - 0.5) / self.isochromats).reshape(-1)
+        half = 0.5 * np.asarray(self.extent) * (1.0 + 1e-12)
+        keep = (np.abs(points) <= half).all(axis=1)
+        return points[keep], np.clip(lorentz[keep], -0.5 + 1e-6, 0.5 - 1e-6)
+
+
+@functools.cache
+def lattice(n: int) -> Float[np.ndarray, "n 4"]:
+    """Offsets of n isochromats in a unit voxel about its center, and their places in a Lorentzian line.
+
+    Point i lies at frac(i g/n + 1/(2n)) - 1/2 with generators g that have no factor in common with n. So the points'
+    projection on each axis is n equidistant points: a gradient of c cycles per voxel along an axis is nulled exactly
+    unless n divides c. A gradient of h = (a, b, c) cycles is nulled unless n divides a g1 + b g2 + c g3; the generators
+    are those with the smallest sum of |h|⁻⁴ over the gradients that are not nulled. A prime n has the most to choose
+    from; 2, 4 and 6 leave points on a diagonal.
+
+    Source: rank-1 lattices and their dual, Sloan and Joe, Lattice Methods for Multiple Integration (1994).
+
+    Example:
+        >>> sorted(lattice(5)[:, 0].round(9).tolist())
+        [-0.4, -0.2, 0.0, 0.2, 0.4]
+    """
+    steps = np.arange(n)[:, None] * np.array(generators(n))
+    return (steps % n + 0.5) / n - 0.5
+
+
+@functools.cache
+def generators(n: int) -> tuple[int, int, int, int]:
+    """Generators of the lattice of n points: three for position, one for the place in the line.
+
+    Example:
+        >>> all(math.gcd(g, 16) == 1 for g in generators(16))
+        True
+    """
+    units = np.array([a for a in range(1, max(2, n)) if math.gcd(a, n) == 1])
+    first = units[units <= max(1, n // 2)]  # a generator and its negative are mirror images
+    if len(first) > 48:
+        first = first[np.linspace(0, len(first) - 1, 48).astype(int)]
+    pairs = [(1, int(a), int(b)) for a, b in itertools.combinations_with_replacement(first, 2)]
+    best = min(pairs, key=lambda g: _aliasing(g, n))
+    spare = units if len(units) <= 96 else units[np.linspace(0, len(units) - 1, 96).astype(int)]
+    last = min((int(c) for c in spare), key=lambda c: _aliasing((*best, c), n))
+    return (*best, last)
+
+
+def _aliasing(g: tuple[int, ...], n: int) -> float:
+    """Sum of |h|⁻⁴ over the vectors h of whole cycles per voxel that the lattice does not null."""
+    cycles, weights = _cycles(len(g))
+    return float(weights[(cycles @ np.array(g)) % n == 0].sum())
+
+
+@functools.cache
+def _cycles(dimensions: int) -> tuple[Int[np.ndarray, "vectors dimensions"], Float[np.ndarray, " vectors"]]:
+    most = 8 if dimensions == 3 else 4
+    grid = np.stack(np.meshgrid(*[np.arange(-most, most + 1)] * dimensions, indexing="ij"), axis=-1)
+    grid = grid.reshape(-1, dimensions)
+    half = grid[len(grid) // 2 + 1 :]  # one of each pair h, -h; not zero
+    return half, (half**2).sum(axis=1) ** -2.0
