@@ -42,8 +42,8 @@ def fit_maps(
     * `saturation_recovery` → T1, PD: `spin_echo: true` for spin echoes, whose saturation depends on TE.
     * `monoexponential` → T2, T2star, PD: `t1: T1` takes another map of the same call to undo the saturation of separate
       spin echoes of finite TR. PD is the amplitude at TE = 0. Biased for echo trains: `mapping.t2.fit_monoexponential`.
-    * all: `from`, the name of the series; `threshold`, the share of the largest magnitude in the series below which a voxel
-      is background (0.05).
+    * all: `from`, the name of the series; `threshold`, the share of the largest magnitude in the series below which a
+      voxel is background (0.05).
 
     TE, TI and TR come from the coordinates of the image. Where TR is nan, the scan starts from equilibrium.
 

@@ -64,22 +64,17 @@ def levenberg_marquardt(
         return jnp.sum(value**2), *normal_equations(jnp.stack(columns), value)
 
     def step(_, state):
-        p, cost, gradient, normal, damping = state
-        tried = p - solve_positive(_damped(normal, damping), gradient)
-        new_cost, new_gradient, new_normal = linearize(tried)
-        better = new_cost <= cost
-        choose = lambda new, old: jnp.where(better, new, old)  # noqa: E731
+        tried, best, damping = state
+        new = (tried, *linearize(tried))
+        better = new[1] <= best[1]
+        best = jax.tree.map(lambda a, b: jnp.where(better, a, b), new, best)
         damping = jnp.clip(jnp.where(better, damping * SHRINK, damping * GROW), 1e-14, 1e14)
-        return (
-            choose(tried, p),
-            choose(new_cost, cost),
-            choose(new_gradient, gradient),
-            choose(new_normal, normal),
-            damping,
-        )
+        return best[0] - solve_positive(_damped(best[3], damping), best[2]), best, damping
 
-    first = (start, *linearize(start), jnp.asarray(DAMPING, start.dtype))
-    p, cost, gradient, normal, _ = jax.lax.fori_loop(0, iterations, step, first)
+    zeros = jnp.zeros_like(start)
+    unknown = (start, jnp.full((), jnp.inf, start.dtype), zeros, jnp.outer(zeros, zeros))
+    first = (start, unknown, jnp.asarray(DAMPING, start.dtype))
+    _, (p, cost, gradient, normal), _ = jax.lax.fori_loop(0, iterations + 1, step, first)
     inverse = jax.vmap(lambda column: solve_positive(normal, column))(jnp.eye(len(start), dtype=start.dtype))
     remaining = jnp.abs(jnp.sum(inverse * gradient, axis=1))
     settled = jnp.all(remaining <= STEP_TOLERANCE * jnp.maximum(jnp.abs(p), 1.0))
@@ -90,7 +85,7 @@ def levenberg_marquardt(
 def normal_equations(
     columns: Float[Array, "q n"], right: Float[Array, " n"]
 ) -> tuple[Float[Array, " q"], Float[Array, "q q"]]:
-    """Aᵀr and AᵀA of a matrix given by its columns; sums written out, because tiny batched products do not vectorize."""
+    """Aᵀr and AᵀA of a matrix given by its columns; as sums, because tiny batched products do not vectorize."""
     return jnp.sum(columns * right, axis=1), jnp.sum(columns[:, None] * columns, axis=2)
 
 

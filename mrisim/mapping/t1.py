@@ -18,9 +18,10 @@ def fit_inversion_recovery(
 ) -> FitResult:
     """T1 from S = a + b exp(-TI/T1), which holds for any inversion efficiency, flip angle and a TR that all TI share.
 
-    Complex data fit complex a and b. Magnitudes get their polarity back: each number of negative leading points is fitted,
-    and the least residual among the physical ones (|b| at most 2.5 |a|) wins. Only points after the steady state of
-    longitudinal magnetisation follow the model: equal TR, and no transverse magnetisation left at the inversion.
+    Complex data fit complex a and b. Magnitudes get their polarity back: each number of negative leading points is
+    fitted, and the least residual among the physical ones (|b| at most 2.5 |a|) wins. Only points after the steady
+    state of longitudinal magnetisation follow the model: equal TR, and no transverse magnetisation left at the
+    inversion.
 
     Args:
         signal: (..., n), complex or real.

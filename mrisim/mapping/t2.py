@@ -22,16 +22,16 @@ def fit_monoexponential(
 ) -> FitResult:
     """T2 (spin echoes) or T2* (gradient echoes) from S = m0 exp(-TE/T2).
 
-    Works on magnitudes: off-resonance turns the phase from echo to echo. Noise makes magnitudes decay to a floor instead of
-    zero, so leave out echoes near it.
+    Works on magnitudes: off-resonance turns the phase from echo to echo. Noise makes magnitudes decay to a floor
+    instead of zero, so leave out echoes near it.
 
     With `t1` and `tr` the model is that of separate spin echoes of finite TR,
-    m0 (1 - 2 exp(-(TR - TE/2)/T1) + exp(-TR/T1)) exp(-TE/T2): the saturation depends on TE and biases T2 where T1 is not
-    short against TR, by 2 % for T1 = TR = 4 s. m0 is then the proton density times what the pulses make of it.
+    m0 (1 - 2 exp(-(TR - TE/2)/T1) + exp(-TR/T1)) exp(-TE/T2): the saturation depends on TE and biases T2 where T1 is
+    not short against TR, by 2 % for T1 = TR = 4 s. m0 is then the proton density times what the pulses make of it.
 
-    One multi-echo train is another matter. Refocusing pulses below 180°, and slice profiles always have such flanks, feed
-    stimulated echoes into the later ones: a mono-exponential T2 from such a train is too long by several to tens of per
-    cent. Take separate spin echoes, or a fit by the phase graph.
+    One multi-echo train is another matter. Refocusing pulses below 180°, and slice profiles always have such flanks,
+    feed stimulated echoes into the later ones: a mono-exponential T2 from such a train is too long by several to tens
+    of per cent. Take separate spin echoes, or a fit by the phase graph.
 
     Args:
         signal: (..., n), complex or real.

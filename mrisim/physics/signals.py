@@ -1,8 +1,8 @@
 """Closed-form signal equations, per unit proton density.
 
 Pure JAX functions: arguments broadcast, the dtype follows theirs, all can be differentiated. Times in s, angles in rad,
-frequencies in Hz. Real results are signed amplitudes: negative where the magnetisation was inverted before the excitation.
-Transverse decay is in a result only where the function takes TE and T2 (or T2*).
+frequencies in Hz. Real results are signed amplitudes: negative where the magnetisation was inverted before the
+excitation. Transverse decay is in a result only where the function takes TE and T2 (or T2*).
 """
 
 from __future__ import annotations
@@ -78,8 +78,8 @@ def inversion_recovery(
 def inversion_recovery_spin_echo(ti: Value, te: Value, tr: Value, t1: Value) -> Float[Array, "*shape"]:
     """Spin-echo inversion recovery in the steady state, perfect pulses, without transverse decay.
 
-    1 - 2 exp(-TI/T1) + 2 exp(-(TR - TE/2)/T1) - exp(-TR/T1): the refocusing pulse at TI + TE/2 inverts what has recovered
-    since the excitation.
+    1 - 2 exp(-TI/T1) + 2 exp(-(TR - TE/2)/T1) - exp(-TR/T1): the refocusing pulse at TI + TE/2 inverts what has
+    recovered since the excitation.
 
     Args:
         ti: Inversion → excitation [s].
@@ -125,8 +125,8 @@ def spin_echo_saturation(tr: Value, te: Value, t1: Value) -> Float[Array, "*shap
         t1: [s].
 
     Source:
-        Solution of the recursion over one TR for perfect pulses; textbook form in Bernstein, King and Zhou, Handbook of MRI
-        Pulse Sequences (2004), section 14.3.
+        Solution of the recursion over one TR for perfect pulses; textbook form in Bernstein, King and Zhou, Handbook of
+        MRI Pulse Sequences (2004), section 14.3.
 
     Example:
         >>> round(float(spin_echo_saturation(1.0, 0.0, 1.0)), 4)
@@ -199,7 +199,7 @@ def spoiled_gradient_echo(
 def spoiled_gradient_echo_approach(
     n: Value, flip: Value, tr: Value, t1: Value, start: Value = 1.0
 ) -> Float[Array, "*shape"]:
-    """Signal right after pulse n (from 0) of an ideally spoiled train: sin(flip) (Mss + (start - Mss) (E1 cos(flip))^n).
+    """Signal after pulse n (from 0) of an ideally spoiled train: sin(flip) (Mss + (start - Mss) (E1 cos(flip))^n).
 
     Args:
         n: Number of pulses before this one.
@@ -267,8 +267,8 @@ def bssfp(flip: Value, tr: Value, t1: Value, t2: Value, df: Value = 0.0, time: V
     """Steady state of balanced SSFP with alternating pulses, M⁺ at `time` after a pulse of phase 0.
 
     With phi = 2 pi df TR + pi and d = (1 - E1 cos a)(1 - E2 cos phi) - E2 (E1 - cos a)(E2 - cos phi):
-    Mx = (1 - E1) sin a E2 sin(phi) / d, My = (1 - E1) sin a (1 - E2 cos(phi)) / d right after the pulse. After a pulse of
-    phase 180° the sign is the opposite.
+    Mx = (1 - E1) sin a E2 sin(phi) / d, My = (1 - E1) sin a (1 - E2 cos(phi)) / d right after the pulse. After a pulse
+    of phase 180° the sign is the opposite.
 
     Args:
         flip: Flip angle a [rad].
@@ -358,7 +358,8 @@ def mprage(
 ) -> Float[Array, "*shape"]:
     """Steady-state signal of MPRAGE at the pulse that reads the center of k-space, ideal spoiling, no transverse decay.
 
-    Each part of a cycle (inversion, waits, train) maps Mz to a·Mz + b, so the cycle does, and its fixed point is closed.
+    Each part of a cycle (inversion, waits, train) maps Mz to a·Mz + b, so the cycle does, and its fixed point is
+    closed.
 
     Args:
         ti: Inversion → pulse number `center` [s].
@@ -371,7 +372,8 @@ def mprage(
         inversion: Flip angle of the inversion [rad].
 
     Source:
-        Mugler and Brookeman, Magn Reson Med 15:152 (1990); the fixed point as in Deichmann et al., NeuroImage 12:112 (2000).
+        Mugler and Brookeman, Magn Reson Med 15:152 (1990); the fixed point as in Deichmann et al., NeuroImage 12:112
+        (2000).
 
     Example:
         >>> round(float(mprage(0.9, 2.3, 0.15708, 0.007, 176, 88, 0.85)), 5)

@@ -46,9 +46,9 @@ def adaptive(
 ) -> Complex[np.ndarray, "contrast z y x"]:
     """Matched filter from the local signal covariance, for unknown sensitivities.
 
-    The filter of a voxel is the dominant eigenvector of the coils' covariance over its surroundings in the slice and over
-    all contrasts, so that contrasts keep their ratios in magnitude and phase. Its length is one, so the noise of the
-    result is that of one coil. Its phase is that of the coil that receives most.
+    The filter of a voxel is the dominant eigenvector of the coils' covariance over its surroundings in the slice and
+    over all contrasts, so that contrasts keep their ratios in magnitude and phase. Its length is one, so the noise of
+    the result is that of one coil. Its phase is that of the coil that receives most.
 
     Args:
         images: Coil images.

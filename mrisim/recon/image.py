@@ -20,19 +20,19 @@ def reconstruct(
 ) -> Image:
     """Image of Cartesian raw data, 2D multi-slice or 3D.
 
-    The image value is the mean of pd · M⁺ over the voxel. Lines, partitions and slices follow from the labels LIN, PAR and
-    SLC and are held against the trajectory; columns follow from the trajectory, so reversed lines need nothing. Averages
-    (AVG) are averaged; ECO, SET and REP make the contrast axis, ECO slowest. Points that were not sampled are zero.
-    Readouts with NAV, NOISE, or REF without IMA are left out.
+    The image value is the mean of pd · M⁺ over the voxel. Lines, partitions and slices follow from the labels LIN, PAR
+    and SLC and are held against the trajectory; columns follow from the trajectory, so reversed lines need nothing.
+    Averages (AVG) are averaged; ECO, SET and REP make the contrast axis, ECO slowest. Points that were not sampled are
+    zero. Readouts with NAV, NOISE, or REF without IMA are left out.
 
-    `raw.k` is the trajectory of the gradients. Where the receiver's phase and frequency move the field of view off center,
-    the samples have been moved already, and the grid's center is that of `raw.geometry`.
+    `raw.k` is the trajectory of the gradients. Where the receiver's phase and frequency move the field of view off
+    center, the samples have been moved already, and the grid's center is that of `raw.geometry`.
 
     Args:
         raw: Samples with their readout table.
         window: "none", "hann", "hamming" or "tukey"; from the sequence where not given.
-        combine: "adaptive" (by the known sensitivities where `raw.sensitivities` has them, else from the data) or "rss";
-            from the sequence where not given. One coil without sensitivities is taken as it is.
+        combine: "adaptive" (by the known sensitivities where `raw.sensitivities` has them, else from the data) or
+            "rss"; from the sequence where not given. One coil without sensitivities is taken as it is.
         recon: Used in place of `raw.recon`.
 
     Returns:

@@ -160,8 +160,8 @@ def _columns_of_samples(
         row = readouts.rows[readouts.owner[np.argmax(off)]]
         problems.append(
             Problem(
-                f"samples must lie on the grid with k = 0 at one of them, but readout {row} is {off.max():.3g} steps off",
-                "Prephase with the area from the start of the read gradient to sample N//2, and sample its flat top only",
+                f"samples must lie on the grid that has k = 0 on it, but readout {row} is {off.max():.3g} steps off",
+                "Prephase with the area from the start of the read gradient to sample N//2, and sample its flat top",
                 path="k",
             )
         )
@@ -228,10 +228,11 @@ def _check_reversal(raw: RawData, readouts: _Readouts, problems: list[Problem]) 
     backwards = readouts.k[last, 0] < readouts.k[readouts.first, 0]
     wrong = np.flatnonzero((np.asarray(raw.labels["REV"])[readouts.rows] != 0) != backwards)
     if len(wrong):
+        row = readouts.rows[wrong[0]]
         direction = "backwards" if backwards[wrong[0]] else "forwards"
         problems.append(
             Problem(
-                f"must be set where k runs backwards and only there, but readout {readouts.rows[wrong[0]]} runs {direction}",
+                f"must be set where k runs backwards and only there, but readout {row} runs {direction}",
                 "Correct the label or the sign of the read gradient",
                 "REV",
             )
