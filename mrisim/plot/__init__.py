@@ -1,0 +1,45 @@
+"""Pictures: one function per picture, each returns a matplotlib Figure that a notebook shows by itself."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from matplotlib.figure import Figure as _Figure
+
+from mrisim.plot.curves import signal as signal
+from mrisim.plot.curves import slice_profile as slice_profile
+from mrisim.plot.diagram import sequence as sequence
+from mrisim.plot.images import image as image
+from mrisim.plot.images import map_comparison as map_comparison
+from mrisim.plot.images import parameter_map as parameter_map
+from mrisim.plot.kspace import kspace as kspace
+from mrisim.plot.kspace import trajectory as trajectory
+
+__all__ = ["image", "kspace", "map_comparison", "parameter_map", "sequence", "signal", "slice_profile", "trajectory"]
+
+
+def png(figure: _Figure) -> bytes:
+    """Figure as a PNG file in memory.
+
+    Example:
+        >>> png(_Figure(figsize=(1, 1)))[1:4]
+        b'PNG'
+    """
+    import io
+
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=160)
+    return buffer.getvalue()
+
+
+def _show_in_notebooks() -> None:
+    """Figures made without pyplot show in IPython only when a formatter for them is registered."""
+    if "IPython" not in sys.modules:
+        return
+    shell: Any = sys.modules["IPython"].get_ipython()
+    if shell is not None:
+        shell.display_formatter.formatters["image/png"].for_type(_Figure, png)
+
+
+_show_in_notebooks()
