@@ -43,17 +43,19 @@ class Source:
     places: Mapping[KeyPath, tuple[int, int]] = field(default_factory=dict)
     key_places: Mapping[KeyPath, tuple[int, int]] = field(default_factory=dict)
     folder: Path | None = None
+    origins: Mapping[KeyPath, str] = field(default_factory=dict)  # file of a path, where several are merged
 
     def problem(self, path: KeyPath, rule: str, remedy: str = "", *, at_key: bool = False) -> Problem:
         """Problem at a path of keys; the place is that of the nearest enclosing key that stands in the text."""
-        line = column = None
+        line, column, file = None, None, self.file
         for length in range(len(path), -1, -1):
             tables = (self.key_places, self.places) if at_key else (self.places, self.key_places)
             place = tables[0].get(path[:length]) or tables[1].get(path[:length])
             if place is not None:
                 line, column = place
+                file = self.origins.get(path[:length], self.file)
                 break
-        return Problem(rule, remedy, spell_path(path), self.file, line, column)
+        return Problem(rule, remedy, spell_path(path), file, line, column)
 
 
 def spell_path(path: KeyPath) -> str:
