@@ -1,0 +1,78 @@
+"""An output folder that is complete or not there: built beside its place, then renamed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mrisim.errors import Problem, ResourceError
+
+MARKER = "run.json"
+FORMAT = "mrisim run"
+
+
+@contextmanager
+def output_folder(target: str | Path | None) -> Iterator[Path | None]:
+    """Temporary folder that becomes `target` when the block ends well, and goes away when it does not.
+
+    An existing folder is replaced where it is empty or a former run's.
+
+    Raises:
+        ResourceError: on entry, so before anything is computed: the place cannot be written or holds something else.
+    """
+    if target is None:
+        yield None
+        return
+    target = Path(os.path.abspath(target))
+    _check(target)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        building = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part"))
+    except OSError as error:
+        raise _refused(target, f"must be writable, but is not ({error.strerror})") from None
+    try:
+        yield building
+        building.chmod(0o755)
+        _move_into_place(building, target)
+    except OSError as error:
+        raise _refused(target, f"must be writable, but is not ({error.strerror or error})") from None
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+
+
+def _check(target: Path) -> None:
+    if target.exists() and not target.is_dir():
+        raise _refused(target, "must be a folder, but is a file")
+    if target.is_dir() and any(target.iterdir()) and not _is_ours(target):
+        raise _refused(target, "must be empty or a former run's folder, but holds other files")
+
+
+def _is_ours(folder: Path) -> bool:
+    try:
+        return json.loads((folder / MARKER).read_text(encoding="utf-8")).get("format") == FORMAT
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def _move_into_place(building: Path, target: Path) -> None:
+    if not target.exists():
+        building.rename(target)
+        return
+    former = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.", suffix=".old"))
+    target.rename(former / target.name)
+    try:
+        building.rename(target)
+    except OSError:
+        (former / target.name).rename(target)
+        raise
+    finally:
+        shutil.rmtree(former, ignore_errors=True)
+
+
+def _refused(target: Path, rule: str) -> ResourceError:
+    return ResourceError(Problem(rule, "Choose another place with --out", path="out", file=str(target)))

@@ -1,0 +1,111 @@
+"""The phantom of a run, sampled on the slab that each sequence excites."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mrisim.data import Phantom
+from mrisim.errors import ConsistencyError, Problem
+from mrisim.events.blocks import Sequence
+from mrisim.io import hdf5
+from mrisim.phantom import PhantomModel, Sampling, load_model
+from mrisim.units import LENGTH, parse
+
+MARGIN = 1.1  # thicknesses that the slab reaches beyond the center of the outermost slices
+ISOCHROMATS = 17  # per voxel, at least; a prime is nulled by most gradients of whole cycles per voxel
+SLICE = 2  # logical axis
+
+
+@dataclass(kw_only=True)
+class PhantomSource:
+    """Where a run's isochromats come from. Samples are kept, so scans on the same slab share them."""
+
+    model: PhantomModel | None
+    fixed: Phantom | None
+    voxel: float | None = None  # side in the plane [m]
+    isochromats: int | None = None
+    _cache: dict[Any, Phantom] = field(default_factory=dict)
+
+    @staticmethod
+    def of(
+        phantom: str | Path | Phantom | PhantomModel,
+        parameters: Mapping[str, Any],
+        *,
+        voxel: str | float | None = None,
+        isochromats: int | None = None,
+    ) -> PhantomSource:
+        """From a name, a file (.yaml or .h5), a model, or isochromats that are taken as they are.
+
+        Raises:
+            MrisimError: unknown names, broken files, parameters or sampling for a phantom that has its isochromats.
+        """
+        side = None if voxel is None else parse(voxel, LENGTH)
+        if side is not None and not side > 0:
+            raise ConsistencyError(Problem(f"must be above 0 mm, but is {voxel}", path="voxel"))
+        if isinstance(phantom, (str, Path)) and Path(phantom).suffix == ".h5":
+            phantom = hdf5.load(phantom, Phantom)
+        if isinstance(phantom, Phantom):
+            given = [*parameters, *(["voxel"] if voxel is not None else []), *(["isochromats"] if isochromats else [])]
+            if given:
+                rule = f"must be left out for a phantom that has its isochromats, but {', '.join(given)} is given"
+                raise ConsistencyError(Problem(rule, "Set them where the phantom is made", path="phantom"))
+            return PhantomSource(model=phantom.model, fixed=phantom)
+        if isinstance(phantom, PhantomModel):
+            return PhantomSource(model=phantom, fixed=None, voxel=side, isochromats=isochromats)
+        return PhantomSource(model=load_model(phantom, **parameters), fixed=None, voxel=side, isochromats=isochromats)
+
+    def sample(self, seq: Sequence) -> Phantom:
+        """Isochromats on the slab that a sequence excites, voxel by voxel of its image.
+
+        Raises:
+            ConsistencyError: no isochromat there, or a flat phantom for a selective sequence.
+        """
+        if self.fixed is not None or self.model is None:
+            assert self.fixed is not None
+            return self.fixed
+        sampling = self._sampling(self.model, seq)
+        geometry = sampling.geometry
+        key = (sampling.extent, sampling.voxel, sampling.isochromats, geometry.rotation.tobytes(), geometry.center.tobytes())
+        if key not in self._cache:
+            self._cache[key] = self.model.sample(sampling)
+        return self._cache[key]
+
+    def _sampling(self, model: PhantomModel, seq: Sequence) -> Sampling:
+        count = self.isochromats or max(model.isochromats, ISOCHROMATS)
+        whole = model.sampling(geometry=seq.geometry, voxel=_voxel(seq, model, self.voxel), isochromats=count)
+        slab = excited_slab(seq)
+        if slab is None or slab >= whole.extent[SLICE]:
+            return whole
+        return model.sampling(geometry=seq.geometry, voxel=whole.voxel, isochromats=count, slab=slab)
+
+
+def excited_slab(seq: Sequence) -> float | None:
+    """Extent along the slice direction that holds every slice with a margin [m]; None where nothing is selected."""
+    used = np.unique(seq.blocks.rf[seq.blocks.rf >= 0])
+    used = used[(seq.rf.slice_axis[used] == SLICE) & np.isfinite(seq.rf.thickness[used])]
+    if len(used) == 0:
+        return None
+    return 2.0 * float((np.abs(seq.rf.position[used]) + MARGIN * seq.rf.thickness[used]).max())
+
+
+def _voxel(seq: Sequence, model: PhantomModel, side: float | None) -> tuple[float, float, float]:
+    """Voxel of the image; the thinnest slice along the slice direction of a 2D scan."""
+    if seq.recon is None:
+        plain = model.voxel if side is None else (side, side, side)
+        return plain[0], plain[1], plain[2]
+    spacing = [seq.recon.fov[axis] / seq.recon.matrix[axis] for axis in range(3)]
+    if seq.recon.matrix[SLICE] == 1:
+        spacing[SLICE] = model.voxel[SLICE] if excited_slab(seq) is None else _thinnest(seq)
+    if side is not None:
+        spacing[:2] = [side, side]
+    return spacing[0], spacing[1], spacing[2]
+
+
+def _thinnest(seq: Sequence) -> float:
+    used = np.unique(seq.blocks.rf[seq.blocks.rf >= 0])
+    return float(seq.rf.thickness[used][np.isfinite(seq.rf.thickness[used])].min())

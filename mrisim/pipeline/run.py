@@ -1,0 +1,264 @@
+"""Run a sequence or a protocol, from specification to report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+from mrisim.data import Image, ParameterMap, Phantom, RawData
+from mrisim.errors import Finding, MrisimError, Problem, SpecError
+from mrisim.events.blocks import Sequence
+from mrisim.mapping import fit_maps
+from mrisim.phantom import PhantomModel, Truth
+from mrisim.pipeline.output import output_folder
+from mrisim.pipeline.phantoms import PhantomSource
+from mrisim.pipeline.progress import Clock, Watch, watching
+from mrisim.pipeline.records import Result, ScanResult
+from mrisim.pipeline.tissues import tissue_table
+from mrisim.pipeline.versions import versions
+from mrisim.pipeline.write import write
+from mrisim.protocol import Protocol, Scan, load_protocol, protocol_file
+from mrisim.recon import reconstruct, stack
+from mrisim.sequence import load_sequence
+from mrisim.simulate import simulate
+
+DEFAULT_PHANTOM = "brain"
+DEFAULTS: dict[str, Any] = {
+    "engine": "bloch",
+    "pulses": "shaped",
+    "spoiling": "gradient",
+    "dtype": "float32",
+    "coils": None,
+    "noise": 0.0,
+    "seed": 0,
+    "memory": None,
+    "voxel": None,
+    "isochromats": None,
+}
+
+
+def run(
+    name_or_path: str | Path,
+    *,
+    phantom: str | Path | Phantom | PhantomModel | None = None,
+    out: str | Path | None = None,
+    set: Mapping[str, Any] | None = None,
+    field: str | float | None = None,
+    engine: Literal["bloch"] | None = None,
+    pulses: Literal["shaped", "ideal"] | None = None,
+    spoiling: Literal["gradient", "ideal"] | None = None,
+    dtype: Literal["float32", "float64"] | None = None,
+    coils: int | str | None = None,
+    noise: float | str | None = None,
+    seed: int | None = None,
+    memory: str | int | None = None,
+    voxel: str | float | None = None,
+    isochromats: int | None = None,
+    progress: bool | Watch = False,
+) -> Result:
+    """Simulate, reconstruct, fit maps, write files, figures and a report.
+
+    The phantom is sampled on the slab that each sequence excites, along its axes, with the image's voxel.
+
+    Args:
+        name_or_path: Sequence or protocol: name in the library, or a .yaml file.
+        phantom: Name, .yaml or .h5 file, model or isochromats; default: the protocol's, or the brain.
+        out: Folder for files, figures and report; nothing is written without it.
+        set: Parameters of the sequence (of every scan of a protocol), SI or text with unit.
+        field: Field strength that tissues are looked up at [T]; default: the phantom's own.
+        engine: "bloch".
+        pulses: "shaped" (default) or "ideal".
+        spoiling: "gradient" (default) or "ideal".
+        dtype: "float32" (default) or "float64".
+        coils: Elements of the receive array; one uniform coil by default.
+        noise: Standard deviation of one sample, or a text such as "snr 50".
+        seed: Of the noise; each run of a sequence adds its own number.
+        memory: Budget such as "4 GiB".
+        voxel: Side of a voxel in the plane [m].
+        isochromats: Per voxel.
+        progress: True for a bar in the terminal, or a function of (what, share).
+
+    Returns:
+        Samples, images, maps, the table against the truth, findings, seconds per phase, versions.
+
+    Raises:
+        SpecError: the specification or a parameter breaks a rule; all problems at once.
+        ConsistencyError: sequence and phantom do not fit each other.
+        ResourceError: memory, or a folder that cannot be written; nothing is left half-written.
+
+    Example:
+        >>> result = run("spin_echo", phantom="ellipse_box", set={"matrix": 16, "TR": "200 ms"})
+        >>> result.image.data.shape
+        (1, 1, 16, 16)
+    """
+    given = {
+        "engine": engine, "pulses": pulses, "spoiling": spoiling, "dtype": dtype, "coils": coils, "noise": noise,
+        "seed": seed, "memory": memory, "voxel": voxel, "isochromats": isochromats,
+    }  # fmt: skip
+    protocol = _protocol(name_or_path, set or {})
+    options = {**DEFAULTS, **protocol.simulation, **{key: value for key, value in given.items() if value is not None}}
+    with ExitStack() as stack_:
+        folder = stack_.enter_context(output_folder(out))
+        watch = stack_.enter_context(watching(progress))
+        clock = Clock(sum(len(scan.runs) for scan in protocol.scans), watch)
+        source = _phantom(protocol, phantom, field, options)
+        result = _compute(protocol, source, options, clock)
+        if folder is not None:
+            result = write(result, folder, clock)
+    return result if out is None else replace(result, folder=Path(out))
+
+
+def _protocol(name_or_path: str | Path, given: Mapping[str, Any]) -> Protocol:
+    """The protocol, or a sequence dressed as one; the caller's parameters go to every run."""
+    if protocol_file(name_or_path) is None:
+        name = Path(name_or_path).stem
+        return Protocol(
+            name=name,
+            phantom=DEFAULT_PHANTOM,
+            scans=(Scan(name=name, sequence=str(name_or_path), runs=({**given},)),),
+        )
+    protocol = load_protocol(name_or_path)
+    for scan in protocol.scans:
+        for key in given.keys() & {*scan.varied}:
+            rule = f"must not be set, because scan '{scan.name}' varies it, but is"
+            raise SpecError(Problem(rule, "Set it in a copy of the protocol", path=key))
+    scans = tuple(replace(scan, runs=tuple({**run, **given} for run in scan.runs)) for scan in protocol.scans)
+    return replace(protocol, scans=scans)
+
+
+def _phantom(
+    protocol: Protocol,
+    phantom: str | Path | Phantom | PhantomModel | None,
+    field: str | float | None,
+    options: Mapping[str, Any],
+) -> PhantomSource:
+    parameters = dict(protocol.phantom_parameters) if phantom is None else {}
+    if field is not None:
+        parameters["field"] = field
+    return PhantomSource.of(
+        protocol.phantom if phantom is None else phantom,
+        parameters,
+        voxel=options["voxel"],
+        isochromats=options["isochromats"],
+    )
+
+
+def _compute(protocol: Protocol, source: PhantomSource, options: Mapping[str, Any], clock: Clock) -> Result:
+    with clock.phase("expand", "Reading sequences"):
+        sequences = _expand(protocol)
+    scans = {scan.name: _scan(scan, sequences[scan.name], source, options, clock) for scan in protocol.scans}
+    with clock.phase("fit", "Fitting maps"):
+        maps = _maps(protocol, scans)
+    with clock.phase("compare", "Comparing with the truth"):
+        truth = _truth(source, maps) if protocol.truth else None
+        table = tissue_table(maps, truth) if truth is not None else ()
+    return Result(
+        protocol=protocol,
+        scans=scans,
+        maps=maps,
+        truth=_truth_maps(truth, maps) if truth is not None else {},
+        tissues=table,
+        findings=_findings(scans),
+        seconds=clock.seconds,
+        provenance={"options": dict(options), "versions": versions()},
+    )
+
+
+def _expand(protocol: Protocol) -> dict[str, tuple[Sequence, ...]]:
+    """Sequences of all runs; all problems of all scans at once."""
+    sequences, problems = {}, []
+    for scan in protocol.scans:
+        try:
+            sequences[scan.name] = tuple(load_sequence(scan.sequence, **dict(run)) for run in scan.runs)
+        except MrisimError as error:
+            problems += [_placed(problem, protocol, scan) for problem in error.problems]
+    if problems:
+        raise SpecError(list(dict.fromkeys(problems)))
+    return sequences
+
+
+def _placed(problem: Problem, protocol: Protocol, scan: Scan) -> Problem:
+    """A problem of a value that a protocol sets is shown at its place in the protocol."""
+    if protocol.source is None:
+        return problem
+    for part in ("set", "each"):
+        path = ("scans", scan.name, part, problem.path.removeprefix("parameters."))
+        if path in protocol.source.places:
+            return protocol.source.problem(path, problem.rule, problem.remedy)
+    if not problem.file:
+        return protocol.source.problem(("scans", scan.name), problem.rule, problem.remedy)
+    return problem
+
+
+def _scan(
+    scan: Scan, sequences: tuple[Sequence, ...], source: PhantomSource, options: Mapping[str, Any], clock: Clock
+) -> ScanResult:
+    chosen = {key: options[key] for key in ("engine", "pulses", "spoiling", "dtype", "coils", "noise", "memory")}
+    raws, images = [], []
+    for number, seq in enumerate(sequences):
+        what = scan.name if len(sequences) == 1 else f"{scan.name} {number + 1} of {len(sequences)}"
+        with clock.phase("sample", f"{what}: phantom"):
+            phantom = source.sample(seq)
+        seed = int(options["seed"]) + number
+        with clock.phase("simulate", f"{what}: simulating", weight=1.0):
+            raw = simulate(seq, phantom, seed=seed, progress=clock.inside(f"{what}: simulating"), **chosen)
+        clock.move("simulate", "compile", float(raw.provenance.get("seconds", {}).get("compile", 0.0)))
+        raws.append(replace(raw, provenance={**raw.provenance, "parameters": dict(scan.runs[number])}))
+        with clock.phase("reconstruct", f"{what}: reconstructing"):
+            if raw.recon is not None:
+                images.append(replace(reconstruct(raw), name=scan.name))
+    with clock.phase("reconstruct", f"{scan.name}: stacking"):
+        image = stack(images, scan.name) if len(images) > 1 else images[0] if images else None
+    return ScanResult(name=scan.name, sequences=sequences, raw=tuple(raws), phantom=phantom, image=image)
+
+
+def _maps(protocol: Protocol, scans: Mapping[str, ScanResult]) -> dict[str, ParameterMap]:
+    images: dict[str, Image] = {name: scan.image for name, scan in scans.items() if scan.image is not None}
+    if protocol.maps:
+        used = {spec.get("from") for spec in protocol.maps.values()}
+        series = {name: image for name, image in images.items() if name in used or len(images) == 1}
+        if len(scans) == 1:
+            only = next(iter(images.values()))
+            return fit_maps(only, {name: _without_from(spec) for name, spec in protocol.maps.items()})
+        return fit_maps(series, protocol.maps)
+    if len(scans) == 1 and images:
+        image = next(iter(images.values()))
+        asked = image.provenance.get("maps", {})
+        return fit_maps(image, asked) if asked else {}
+    return {}
+
+
+def _without_from(spec: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in spec.items() if key != "from"}
+
+
+def _truth(source: PhantomSource, maps: Mapping[str, ParameterMap]) -> Truth | None:
+    if source.model is None or not maps:
+        return None
+    return source.model.truth(next(iter(maps.values())).grid)
+
+
+def _truth_maps(truth: Truth, maps: Mapping[str, ParameterMap]) -> dict[str, ParameterMap]:
+    return {
+        name: ParameterMap(
+            name=name, unit=estimate.unit, data=truth.maps[name], grid=estimate.grid, mask=estimate.mask
+        )
+        for name, estimate in maps.items()
+        if name in truth.maps
+    }
+
+
+def _findings(scans: Mapping[str, ScanResult]) -> tuple[Finding, ...]:
+    found: dict[Finding, None] = {}
+    for scan in scans.values():
+        images: tuple[RawData | Image, ...] = (*scan.raw, *((scan.image,) if scan.image is not None else ()))
+        for item in images:
+            found.update(dict.fromkeys(item.findings))
+        violations = {str(v) for seq in scan.sequences for v in seq.check()}
+        if violations:
+            text = f"scan '{scan.name}' breaks {len(violations)} limits of the scanner, first: {min(violations)}"
+            found[Finding("hardware", text.removesuffix("."), "See mrisim check")] = None
+    return tuple(found)
