@@ -12,30 +12,40 @@ import jax
 import jax.numpy as jnp
 
 from mrisim._types import Array, Float
-from mrisim.physics.phase import Split, cos_sin, dot, product
+from mrisim.physics.phase import Split, cos_sin, cos_sinc_short, dot, product
 
 Vector = tuple[Float[Array, " spins"], Float[Array, " spins"], Float[Array, " spins"]]
+Quaternion = tuple[Float[Array, " spins"], Vector]
 
 
-class Propagator(NamedTuple):
-    """Affine map M → A M + b of a pulse: three columns of A and b, stacked as (4, 3, spins)."""
-
-    columns: Float[Array, "4 3 spins"]
-
-
-def rotation(wx: Array, wy: Array, wz: Array) -> tuple[Array, Vector]:
+def rotation(wx: Array, wy: Array, wz: Array) -> Quaternion:
     """Unit quaternion of the rotation by minus 2 pi (wx, wy, wz), components in cycles.
 
     The identity, bit for bit, for a zero vector; smooth there, so that derivatives exist.
     """
-    hx, hy, hz = (-jnp.pi * w for w in (wx, wy, wz))
-    norm = jnp.sqrt(hx * hx + hy * hy + hz * hz + jnp.finfo(hx.dtype).tiny)
-    cosine, sine = cos_sin(norm / (2 * jnp.pi))
-    scale = sine / norm
-    return cosine, (hx * scale, hy * scale, hz * scale)
+    cosine, scale = _half_angle(wx * wx + wy * wy + wz * wz)
+    return cosine, (wx * scale, wy * scale, wz * scale)
 
 
-def rotate(m: Vector, quaternion: tuple[Array, Vector]) -> Vector:
+def _half_angle(square: Array) -> tuple[Array, Array]:
+    """Cosine of half the angle, and minus its sine over its length in cycles, from the squared length in cycles."""
+    norm = jnp.sqrt(square + jnp.finfo(square.dtype).tiny)
+    cosine, sine = cos_sin(0.5 * norm)
+    return cosine, -sine / norm
+
+
+def compose(second: Quaternion, first: Quaternion) -> Quaternion:
+    """Rotation by `first`, then by `second`."""
+    w, (x, y, z) = second
+    v, (a, b, c) = first
+    return w * v - x * a - y * b - z * c, (
+        w * a + v * x + (y * c - z * b),
+        w * b + v * y + (z * a - x * c),
+        w * c + v * z + (x * b - y * a),
+    )
+
+
+def rotate(m: Vector, quaternion: Quaternion) -> Vector:
     """Rotate by a unit quaternion (cosine, vector)."""
     w, (x, y, z) = quaternion
     tx, ty, tz = 2 * (y * m[2] - z * m[1]), 2 * (z * m[0] - x * m[2]), 2 * (x * m[1] - y * m[0])
@@ -71,48 +81,74 @@ def _offset_phase(df: Array, tau: Array) -> Array:
 
 
 class WaveformSteps(NamedTuple):
-    """A pulse cut into intervals of constant field.
+    """A pulse cut into groups of intervals of constant field; relaxation acts between groups.
 
     `rotation_x`, `rotation_y`: integral of the envelope over the interval, in the pulse's rotating frame, per unit of
-    transmit field [cycles]; `dt` [s]; `moment` (intervals, 3) as Split [1/m]; `relaxation` (intervals + 1) time to relax
-    before each interval and after the last: half of the neighbours [s].
+    transmit field [cycles]; `dt` [s]; `moment` as Split [1/m]; `relaxation`: time to relax before each group and after
+    the last, half of the neighbours each [s].
     """
 
-    rotation_x: Float[Array, " intervals"]
-    rotation_y: Float[Array, " intervals"]
-    dt: Float[Array, " intervals"]
-    moment: Split
-    relaxation: Float[Array, " intervals+1"]
+    rotation_x: Float[Array, "groups intervals"]
+    rotation_y: Float[Array, "groups intervals"]
+    dt: Float[Array, "groups intervals"]
+    moment: Split  # (groups, intervals, 3)
+    relaxation: Float[Array, " groups+1"]
+
+
+def half_angles(
+    steps: WaveformSteps, position: Split, df: Array, b1: Array, short: bool
+) -> tuple[Float[Array, "groups intervals spins"], Float[Array, "groups intervals spins"], Float[Array, "groups intervals spins"]]:
+    """Per interval and spin: cosine of half the angle, scale of the axis, and the axis along z [cycles].
+
+    `short` promises float32 and angles under half a cycle per interval, which spares a root and a division.
+    """
+    moment = Split(*(jnp.moveaxis(part, -1, 0)[..., None] for part in steps.moment))
+    wz = df * steps.dt[..., None] + dot(moment, Split(position.head[:, None, None], position.tail[:, None, None]))
+    transverse = (steps.rotation_x**2 + steps.rotation_y**2)[..., None] * (b1 * b1)
+    square = transverse + wz * wz
+    if short:
+        cosine, sinc = cos_sinc_short(square)
+        return cosine, -sinc, wz
+    cosine, scale = _half_angle(square)
+    return cosine, scale, wz
 
 
 def propagator(
-    steps: WaveformSteps, position: Split, df: Array, b1: Array, r1: Array, r2: Array
+    steps: WaveformSteps, angles: tuple[Array, Array, Array], b1: Array, r1: Array, r2: Array
 ) -> Float[Array, "4 3 spins"]:
     """Affine map of a pulse for each spin, in the frame that rotates with the pulse.
 
-    Each interval is an exact rotation between two half intervals of relaxation (error of second order in dt).
+    The rotation of each group is exact for piecewise-constant fields; it stands between two halves of the group's
+    relaxation (Strang splitting, error of second order in the group's length).
 
     Args:
         steps: The pulse.
-        position: (3, spins) [m].
-        df: Off-resonance from the pulse's frequency [Hz].
+        angles: From `half_angles`, made apart because XLA would otherwise make them anew for each of 12 outputs.
         b1: Transmit field relative to nominal, zero where the pulse does not reach [1].
         r1, r2: Relaxation rates [1/s].
 
     Returns:
         Images of the unit vectors x, y, z (linear part) and of zero (affine part).
+
+    Source:
+        Strang, SIAM J Numer Anal 5:506 (1968).
     """
-    zero, one = jnp.zeros_like(df), jnp.ones_like(df)
+    zero, one = jnp.zeros_like(b1), jnp.ones_like(b1)
     start = ((one, zero, zero), (zero, one, zero), (zero, zero, one), (zero, zero, zero))
 
-    def interval(columns, step):
-        rx, ry, dt, head, tail, wait = step
-        columns = _relax_columns(columns, wait, r1, r2)
-        quaternion = rotation(rx * b1, ry * b1, df * dt + dot(Split(head, tail), position))
-        return tuple(rotate(m, quaternion) for m in columns), None
+    def interval(q: Quaternion, inputs):
+        rx, ry, cosine, scale, wz = inputs
+        transverse = b1 * scale
+        return compose((cosine, (rx * transverse, ry * transverse, wz * scale)), q), None
 
-    inputs = (steps.rotation_x, steps.rotation_y, steps.dt, steps.moment.head, steps.moment.tail, steps.relaxation[:-1])
-    columns, _ = jax.lax.scan(interval, start, inputs)
+    def group(columns, inputs):
+        wait, *intervals = inputs
+        columns = _relax_columns(columns, wait, r1, r2)
+        q, _ = jax.lax.scan(interval, (one, (zero, zero, zero)), tuple(intervals))
+        return tuple(rotate(m, q) for m in columns), None
+
+    inputs = (steps.relaxation[:-1], steps.rotation_x, steps.rotation_y, *angles)
+    columns, _ = jax.lax.scan(group, start, inputs)
     columns = _relax_columns(columns, steps.relaxation[-1], r1, r2)
     return jnp.stack([jnp.stack(m) for m in columns])
 

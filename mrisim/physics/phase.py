@@ -88,3 +88,9 @@ def cos_sin(cycles: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Flo
     y = x - 0.5 * half_turns
     y2 = y * y
     return sign * _polynomial(_COS, y2), sign * y * _polynomial(_SIN, y2)
+
+
+def cos_sinc_short(square: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:
+    """cos(pi n) and sin(pi n) / n from n² for |n| up to half a cycle, in float32: no root, no division."""
+    quarter = 0.25 * square
+    return _polynomial(_COS, quarter), 0.5 * _polynomial(_SIN, quarter)

@@ -1,0 +1,74 @@
+"""What each readout of a sequence is: its echo time, inversion time and labels, as found in the blocks."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mrisim._types import Float, Int
+from mrisim.data import ReadoutTable
+from mrisim.events.blocks import Sequence, Use
+from mrisim.events.moments import PulseInstances, pulse_instances, readout_instances
+
+
+def readout_table(seq: Sequence) -> ReadoutTable:
+    """One row per ADC event, times measured between pulse centers and sample N//2 [s].
+
+    Example:
+        >>> import mrisim as mr
+        >>> float(readout_table(mr.load_sequence("spin_echo", TE="20 ms")).te[0].round(6))
+        0.02
+    """
+    readouts, pulses = readout_instances(seq), pulse_instances(seq)
+    dwell = seq.adc.dwell[readouts.event]
+    middle = readouts.start + (readouts.count // 2 + 0.5) * dwell
+    use = seq.rf.use[pulses.event]
+    excitation = np.flatnonzero(use == Use.EXCITATION)
+    last = _last_before(pulses.center[excitation], middle)
+    known = last >= 0
+    row = excitation[np.maximum(last, 0)] if len(excitation) else np.zeros(len(middle), dtype=int)
+    nothing = np.full(len(middle), np.nan)
+    if len(excitation) == 0:
+        te = ti = tr = flip = nothing
+    else:
+        te = np.where(known, middle - pulses.center[row], np.nan)
+        ti = np.where(known, _since_inversion(seq, pulses, use, row), np.nan)
+        tr = np.where(known, _repetition(seq, pulses, excitation)[np.maximum(last, 0)], np.nan)
+        flip = np.where(known, seq.rf.flip[pulses.event[row]], np.nan)
+    start = np.concatenate([[0], np.cumsum(readouts.count)])[:-1].astype(int)
+    labels = {name: values[readouts.block] for name, values in seq.blocks.labels.items()}
+    return ReadoutTable(start=start, count=readouts.count, dwell=dwell, te=te, ti=ti, tr=tr, flip=flip, labels=labels)
+
+
+def _last_before(events: Float[np.ndarray, " n"], times: Float[np.ndarray, " m"]) -> Int[np.ndarray, " m"]:
+    return np.searchsorted(events, times, side="right") - 1
+
+
+def _slice_of(seq: Sequence, pulses: PulseInstances, rows: Int[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    """Slice position of pulses, infinite where they are not selective [m]."""
+    event = pulses.event[rows]
+    return np.where(np.isinf(seq.rf.thickness[event]), np.inf, np.round(seq.rf.position[event], 9))
+
+
+def _since_inversion(seq: Sequence, pulses: PulseInstances, use: np.ndarray, excitation: np.ndarray) -> np.ndarray:
+    """Time from the last inversion that acts on the same slice to each excitation [s], nan without."""
+    inversion = np.flatnonzero(use == Use.INVERSION)
+    result = np.full(len(excitation), np.nan)
+    where, at = _slice_of(seq, pulses, inversion), _slice_of(seq, pulses, excitation)
+    for position in np.unique(at):
+        fitting = inversion[(where == position) | np.isinf(where)]
+        rows = np.flatnonzero(at == position)
+        index = _last_before(pulses.center[fitting], pulses.center[excitation[rows]])
+        found = index >= 0
+        result[rows[found]] = (pulses.center[excitation[rows]] - pulses.center[fitting[np.maximum(index, 0)]])[found] if len(
+            fitting
+        ) else np.nan
+    return result
+
+
+def _repetition(seq: Sequence, pulses: PulseInstances, excitation: np.ndarray) -> np.ndarray:
+    """Time from the previous excitation of the same slice to each excitation [s], nan for the first."""
+    result, at = np.full(len(excitation), np.nan), _slice_of(seq, pulses, excitation)
+    for position in np.unique(at):
+        rows = np.flatnonzero(at == position)
+        result[rows[1:]] = np.diff(pulses.center[excitation[rows]])
+    return result

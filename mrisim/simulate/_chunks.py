@@ -1,0 +1,220 @@
+"""Spins through a program, chunk by chunk, side by side on the cores; sums in a fixed order."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mrisim._types import Complex, Float
+from mrisim.data import Phantom
+from mrisim.encoding import matrix
+from mrisim.engines import bloch
+from mrisim.program import Program, ReadoutClass, StepTable, Waveform
+from mrisim.simulate._memory import LARGEST_CHUNK, SAMPLE_BLOCK, SEGMENT, Plan
+
+_ENCODERS_KEPT = 4
+_GPU_CHUNK = 1 << 17
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Segment:
+    """A run of steps on the device, and which of its rows belong to which readout class."""
+
+    steps: bloch.Steps
+    rows: tuple[tuple[int, np.ndarray, np.ndarray], ...]  # class, rows in the segment (padded), index into the class
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Work:
+    """What all chunks share."""
+
+    program: Program
+    segments: tuple[Segment, ...]
+    trains: tuple[tuple[tuple[int, matrix.Train], ...], ...]  # per class: blocks of samples with their first sample
+    groups: tuple[int, ...]  # per pulse: intervals between relaxations
+    dtype: np.dtype
+
+
+def largest_chunk() -> int:
+    """Spins of a chunk on the default device."""
+    return LARGEST_CHUNK if jax.default_backend() == "cpu" else _GPU_CHUNK
+
+
+def worker_count() -> int:
+    """Chunks that run side by side on the default device."""
+    if jax.default_backend() != "cpu":
+        return 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def precision(dtype: np.dtype):
+    """Context in which arrays of that precision exist; no global switch is touched."""
+    return jax.enable_x64(True) if np.dtype(dtype) == np.float64 else contextlib.nullcontext()
+
+
+def prepare(program: Program, phantom: Phantom, spoil: bool, tolerance: float, dtype: np.dtype) -> Work:
+    """Cut the steps into segments of equal length and place everything that chunks share."""
+    length = min(SEGMENT, _round_up(program.n_steps, 32))
+    segments = []
+    for start in range(0, program.n_steps, length):
+        part = slice_steps(program.steps, start, length)
+        rows = tuple(_rows_of(program, start, start + length))
+        segments.append(Segment(steps=bloch.place_steps(part, program.pulses, spoil, dtype), rows=rows))
+    trains = tuple(tuple(_sample_blocks(readout, dtype)) for readout in program.readouts)
+    return Work(program=program, segments=tuple(segments), trains=trains, groups=relaxation_groups(program, phantom, tolerance), dtype=np.dtype(dtype))
+
+
+def relaxation_groups(program: Program, phantom: Phantom, tolerance: float) -> tuple[int, ...]:
+    """Intervals of each pulse between two relaxations that keep the tolerance."""
+    weight = np.asarray(phantom.weight) * np.asarray(phantom.pd)
+    rate = float(np.sum(weight / np.asarray(phantom.t2)) / max(float(np.sum(weight)), np.finfo(float).tiny))
+    return tuple(bloch.relaxation_group(w, amplitude, rate, tolerance) for w, amplitude, _ in played_pulses(program))
+
+
+def played_pulses(program: Program) -> list[tuple[Waveform, float, float]]:
+    """Waveform, amplitude and frequency of each unique pulse."""
+    pulses = program.pulses
+    columns = zip(pulses.waveform, pulses.amplitude, pulses.frequency, strict=True)
+    return [(program.waveforms[waveform], float(amplitude), float(frequency)) for waveform, amplitude, frequency in columns]
+
+
+def slice_steps(steps: StepTable, start: int, length: int) -> StepTable:
+    """Steps from start on, with steps of no length at the end, exact identities, where there are not enough."""
+    missing = max(0, start + length - len(steps.time))
+
+    def cut(values: np.ndarray, fill: float) -> np.ndarray:
+        part = values[start : start + length]
+        return np.concatenate([part, np.full((missing, *part.shape[1:]), fill, part.dtype)]) if missing else part
+
+    fills = {"pulse": -1, "readout": -1}
+    return replace(steps, **{name: cut(values, fills.get(name, 0)) for name, values in vars(steps).items()})
+
+
+def _rows_of(program: Program, start: int, stop: int) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    for index, readout in enumerate(program.readouts):
+        chosen = np.flatnonzero((readout.step >= start) & (readout.step < stop))
+        if len(chosen):
+            rows = readout.step[chosen] - start
+            padded = np.pad(rows, (0, _round_up(len(rows), 8) - len(rows)))
+            yield index, padded.astype(np.int32), chosen
+
+
+def _round_up(n: int, step: int) -> int:
+    return -(-n // step) * step
+
+
+def _sample_blocks(readout: ReadoutClass, dtype: np.dtype) -> Iterator[tuple[int, matrix.Train]]:
+    for start in range(0, len(readout.delay), SAMPLE_BLOCK):
+        part = slice(start, start + SAMPLE_BLOCK)
+        block = replace(readout, delay=readout.delay[part], k=readout.k[part], receiver=readout.receiver[part])
+        yield start, matrix.place_train(block, dtype)
+
+
+def cut_chunk(phantom: Phantom, start: int, size: int) -> Phantom:
+    """Spins from start on, filled up with spins of no weight."""
+
+    def cut(values: np.ndarray) -> np.ndarray:
+        part = np.asarray(values)[start : start + size]
+        missing = size - len(part)
+        return np.concatenate([part, np.repeat(part[-1:], missing, axis=0)]) if missing else part
+
+    columns = {name: cut(getattr(phantom, name)) for name in ("position", "pd", "t1", "t2", "df", "b1", "t2_prime", "lorentz")}
+    weight = np.zeros(size)
+    weight[: min(size, phantom.n_spins - start)] = np.asarray(phantom.weight)[start : start + size]
+    return Phantom(weight=weight, **columns)
+
+
+def run_chunk(
+    work: Work,
+    chunk: Phantom,
+    sensitivity: Complex[np.ndarray, "coils spins"] | None,
+    initial: Float[np.ndarray, "spins 3"] | None,
+) -> Complex[np.ndarray, "coils samples"]:
+    """Signal of one chunk of spins."""
+    with precision(work.dtype):
+        placed = bloch.place_spins(chunk, work.dtype)
+        short = tuple(bloch.is_short(*pulse, placed) for pulse in played_pulses(work.program))
+        spins = jax.tree.map(jnp.asarray, placed)
+        if sensitivity is not None:
+            sensitivity = jnp.asarray(sensitivity, np.result_type(work.dtype, np.complex64))
+        n_coils = 1 if sensitivity is None else sensitivity.shape[0]
+        signal = np.zeros((n_coils, work.program.n_samples), dtype=complex)
+        state = bloch.init(spins, initial)
+        propagators = bloch.pulse_propagators(work.program, spins, work.groups, short)
+        encoders: OrderedDict[tuple[int, int], matrix.Encoder] = OrderedDict()
+        for segment in work.segments:
+            state, emitted = bloch.evolve(state, segment.steps, propagators, spins)
+            for index, rows, chosen in segment.rows:
+                for first, train in work.trains[index]:
+                    encoder = _encoder(encoders, (index, first), train, spins, sensitivity)
+                    samples = _samples(matrix.encode(emitted, rows, encoder), len(chosen), n_coils)
+                    where = work.program.readouts[index].first[chosen][:, None] + first + np.arange(samples.shape[2])
+                    signal[:, where] += samples
+    return signal
+
+
+def _encoder(cache, key, train: matrix.Train, spins: bloch.Spins, sensitivity) -> matrix.Encoder:
+    """Encoder of a block of samples, made once per chunk where the cache holds it."""
+    if key not in cache:
+        cache[key] = matrix.encoder(train, spins.position, spins.df, spins.r2, sensitivity)
+        if len(cache) > _ENCODERS_KEPT:
+            cache.popitem(last=False)
+    return cache[key]
+
+
+def _samples(parts, n_rows: int, n_coils: int) -> Complex[np.ndarray, "coils rows samples"]:
+    real, imag = (np.asarray(part)[:n_rows].astype(float) for part in parts)
+    return (real + 1j * imag).reshape(n_rows, n_coils, -1).swapaxes(0, 1)
+
+
+def run_chunks(
+    work: Work,
+    phantom: Phantom,
+    sensitivity: Complex[np.ndarray, "coils spins"] | None,
+    initial: Float[np.ndarray, "spins 3"] | None,
+    layout: Plan,
+    advance: Callable[[int], None],
+) -> tuple[Complex[np.ndarray, "coils samples"], float]:
+    """Sum of all chunks in order, and the seconds of the first, which compiles."""
+    size, n = layout.chunk, phantom.n_spins
+    n_coils = 1 if sensitivity is None else sensitivity.shape[0]
+    total = np.zeros((n_coils, work.program.n_samples), dtype=complex)
+
+    def one(start: int) -> np.ndarray:
+        coils = None if sensitivity is None else _padded_columns(sensitivity[:, start : start + size], size)
+        state = None if initial is None else _padded_columns(initial[start : start + size].T, size).T
+        return run_chunk(work, cut_chunk(phantom, start, size), coils, state)
+
+    begin = time.perf_counter()
+    total += one(0)
+    first = time.perf_counter() - begin
+    advance(1)
+    starts = iter(range(size, n, size))
+    with ThreadPoolExecutor(max_workers=max(1, layout.workers)) as pool:
+        pending: list[Future[np.ndarray]] = [pool.submit(one, s) for _, s in zip(range(2 * layout.workers), starts, strict=False)]
+        try:
+            while pending:
+                total += pending.pop(0).result()
+                advance(1)
+                for start in starts:
+                    pending.append(pool.submit(one, start))
+                    break
+        except BaseException:
+            for future in pending:
+                future.cancel()
+            raise
+    return total, first
+
+
+def _padded_columns(values: np.ndarray, size: int) -> np.ndarray:
+    missing = size - values.shape[1]
+    return np.pad(values, ((0, 0), (0, missing)), mode="edge") if missing else values

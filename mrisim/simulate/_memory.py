@@ -1,0 +1,99 @@
+"""Memory as a budget: how large a chunk of spins may be, and whether the work fits at all."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+
+from mrisim.errors import Problem, ResourceError, SpecError
+from mrisim.program import Program
+
+SEGMENT = 256  # steps that one compiled call runs
+LARGEST_CHUNK = 4096  # spins whose state and propagators stay in a core's cache
+SMALLEST_CHUNK = 128
+SAMPLE_BLOCK = 512  # samples of a train that one encoder holds
+_DEFAULT_SHARE = 0.5  # of the memory that is free
+
+_FACTORS = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+
+
+def parse_memory(text: str | float | int) -> int:
+    """Bytes from "4 GiB" or a number of bytes.
+
+    Raises:
+        SpecError: no amount of memory.
+
+    Example:
+        >>> parse_memory("4 GiB")
+        4294967296
+    """
+    if isinstance(text, (int, float)) and not isinstance(text, bool) and text > 0:
+        return int(text)
+    match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]*)?)\s*([A-Za-z]+)\s*", text) if isinstance(text, str) else None
+    if match is None or match[2] not in _FACTORS or float(match[1]) <= 0:
+        raise SpecError(Problem(f"must be an amount of memory such as 4 GiB, but is '{text}'", path="memory"))
+    return int(float(match[1]) * _FACTORS[match[2]])
+
+
+def free_memory() -> int:
+    """Bytes that are free, as the operating system tells."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as file:
+            for line in file:
+                if line.startswith("MemAvailable:"):
+                    return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How the spins go through: chunk size and number of chunks side by side."""
+
+    chunk: int
+    workers: int
+    need: int  # bytes
+
+
+def _bytes_per_spin(program: Program, n_coils: int, itemsize: int) -> int:
+    """Working memory of one spin of a chunk: propagators, emitted magnetisation, encoders."""
+    n_pulses = max(1, len(program.pulses.waveform))
+    longest = min(SAMPLE_BLOCK, max((r.delay.shape[0] for r in program.readouts), default=1))
+    classes = min(4, max(1, len(program.readouts)))
+    steps = min(SEGMENT, program.n_steps)
+    values = 12 * (n_pulses + 4) + 4 * steps + 4 * longest * n_coils * classes + 32
+    return values * itemsize
+
+
+def plan(program: Program, n_spins: int, n_coils: int, itemsize: int, budget: int | None, workers: int, largest: int) -> Plan:
+    """Chunk size for a budget.
+
+    Raises:
+        ResourceError: not even the smallest chunk fits; the message states the need.
+    """
+    budget = int(free_memory() * _DEFAULT_SHARE) if budget is None else budget
+    per_spin = _bytes_per_spin(program, n_coils, itemsize)
+    fixed = n_spins * 12 * 8 * 2 + program.n_samples * (n_coils * 16 * 2 + 64) + program.n_steps * 200
+    chunk = min(largest, _bucket(n_spins))
+    while workers > 1 and fixed + workers * chunk * per_spin > budget:
+        workers -= 1
+    while chunk > SMALLEST_CHUNK and fixed + workers * chunk * per_spin > budget:
+        chunk //= 2
+    need = fixed + workers * chunk * per_spin
+    if need > budget:
+        raise ResourceError(
+            Problem(
+                f"must leave {need / 2**20:.0f} MiB for {n_spins} isochromats and {program.n_samples} samples, "
+                f"but is {budget / 2**20:.0f} MiB",
+                "Allow more memory, or use fewer isochromats, larger voxels or fewer coils",
+                path="memory",
+            )
+        )
+    return Plan(chunk=chunk, workers=min(workers, -(-n_spins // chunk)), need=need)
+
+
+def _bucket(n: int) -> int:
+    """Smallest power of two that holds n spins, so that similar phantoms share one compilation."""
+    return max(SMALLEST_CHUNK, 1 << (n - 1).bit_length())

@@ -1,0 +1,354 @@
+"""`simulate`, `signal`, `trace`: the stage that owns precision, chunks, coils and noise."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import ArrayLike
+
+from mrisim._types import Array, Complex, Float
+from mrisim.data import Phantom, RawData
+from mrisim.encoding import matrix
+from mrisim.engines import bloch
+from mrisim.errors import ConsistencyError, Problem
+from mrisim.events.blocks import Sequence
+from mrisim.events.readouts import readout_table
+from mrisim.program import Program, Pulses, lower
+from mrisim.simulate import _chunks
+from mrisim.simulate._memory import parse_memory, plan
+from mrisim.simulate.density import density_findings
+from mrisim.simulate.receive import Coils, Noise, add_noise, noise_finding, sensitivities_at
+
+Spoiling = Literal["gradient", "ideal"]
+Progress = bool | Callable[[int, int], None]
+
+_CHOICES = {
+    "engine": ("bloch",),
+    "pulses": ("shaped", "ideal"),
+    "spoiling": ("gradient", "ideal"),
+    "dtype": ("float32", "float64"),
+}
+
+
+def simulate(
+    seq: Sequence,
+    phantom: Phantom,
+    *,
+    engine: Literal["bloch"] = "bloch",
+    pulses: Pulses = "shaped",
+    spoiling: Spoiling = "gradient",
+    tolerance: float = 1e-4,
+    dtype: Literal["float32", "float64"] = "float32",
+    coils: Coils = None,
+    noise: Noise | float | str = 0.0,
+    seed: int = 0,
+    initial: ArrayLike | None = None,
+    memory: str | int | None = None,
+    progress: Progress = False,
+) -> RawData:
+    """Run a sequence over a phantom.
+
+    Args:
+        seq: The sequence.
+        phantom: Isochromats; for a selective sequence at least two slices thick along the slice direction.
+        engine: "bloch": one magnetisation vector per isochromat.
+        pulses: "shaped": as played. "ideal": instantaneous rotations within a box profile.
+        spoiling: "gradient": as played. "ideal": no transverse magnetisation before each excitation.
+        tolerance: Relative error of the signal vector (2-norm) that numerical shortcuts may add, rounding apart.
+        dtype: Precision of the device; sums over chunks are float64.
+        coils: None (uniform), a number of elements, a `CoilArray`, or sensitivities (n_coils, spins).
+        noise: Standard deviation of the real and of the imaginary part of one sample, a text such as "snr 50", or `Noise`.
+        seed: Of the noise.
+        initial: Magnetisation to start from, (3,) or (spins, 3), equilibrium is (0, 0, 1).
+        memory: Budget such as "4 GiB"; default half of what is free.
+        progress: True for a bar in the terminal, or a function of (done, total) chunks.
+
+    Returns:
+        Samples in acquisition order, (n_coils, n_samples): the sum over isochromats of weight · pd · M⁺.
+
+    Raises:
+        ConsistencyError: sequence and phantom do not fit each other, or an unknown choice.
+        ResourceError: not enough memory; nothing has been computed.
+
+    Example:
+        >>> import mrisim as mr
+        >>> water = mr.Phantom.from_arrays(position=[[0.0, 0.0, 0.0]], t1=1.0, t2=0.1)
+        >>> raw = mr.simulate(mr.load_sequence("fid"), water)
+        >>> raw.signal.shape
+        (1, 1024)
+    """
+    _check_choices(engine=engine, pulses=pulses, spoiling=spoiling, dtype=dtype)
+    budget = None if memory is None else parse_memory(memory)
+    level = Noise.of(noise)
+    _check_fit(seq, phantom)
+    begin = time.perf_counter()
+    program = lower(seq, pulses)
+    lowered = time.perf_counter()
+    sensitivity = sensitivities_at(coils, phantom)
+    start = _initial(initial, phantom.n_spins)
+    n_coils = 1 if sensitivity is None else sensitivity.shape[0]
+    layout = plan(
+        program, phantom.n_spins, n_coils, np.dtype(dtype).itemsize, budget, _chunks.worker_count(), _chunks.largest_chunk()
+    )
+    work = _chunks.prepare(program, phantom, spoiling == "ideal", tolerance, np.dtype(dtype))
+    n_chunks = -(-phantom.n_spins // layout.chunk)
+    with _compile_clock() as compiling, _advancer(progress, n_chunks) as advance:
+        signal, _ = _chunks.run_chunks(work, phantom, sensitivity, start, layout, advance)
+    total = time.perf_counter() - lowered
+    k, times = seq.kspace()
+    table = readout_table(seq)
+    signal = _received(signal, program)
+    per_sample = np.repeat(table.dwell, table.count)
+    std = level.per_sample(per_sample, np.repeat(table.count, table.count), seq.recon)
+    findings = (*seq.findings, *phantom.findings, *density_findings(seq, phantom, program), *noise_finding(level, std))
+    noisy = add_noise(signal, std, seed) if std.any() else signal
+    return RawData(
+        signal=noisy.astype(np.complex64 if dtype == "float32" else complex),
+        k=k,
+        time=times,
+        readouts=table,
+        geometry=seq.geometry,
+        recon=seq.recon,
+        findings=findings,
+        provenance={
+            "sequence": seq.name,
+            "engine": engine,
+            "pulses": pulses,
+            "spoiling": spoiling,
+            "tolerance": tolerance,
+            "dtype": dtype,
+            "seed": seed,
+            "noise": float(std[0]) if len(std) else 0.0,
+            "n_spins": phantom.n_spins,
+            "n_coils": n_coils,
+            "n_steps": program.n_steps,
+            "chunk": layout.chunk,
+            "memory": layout.need,
+            "seconds": {"lower": lowered - begin, "compile": compiling[0], "simulate": max(0.0, total - compiling[0])},
+        },
+    )
+
+
+def signal(
+    program: Program,
+    phantom: Phantom,
+    *,
+    spoiling: Spoiling = "gradient",
+    sensitivity: Complex[Array, "coils spins"] | None = None,
+    initial: Float[Array, "spins 3"] | None = None,
+    dtype: Literal["float32", "float64"] = "float32",
+) -> Complex[Array, "coils samples"]:
+    """The pure function that `simulate` wraps: pytrees in, samples out; differentiable and without chunks.
+
+    Derivatives flow to every float of the program and of the phantom. For float64 call it where JAX has 64-bit types on.
+
+    Args:
+        program: Normal form of a sequence.
+        phantom: Isochromats.
+        spoiling: As in `simulate`.
+        sensitivity: Receive sensitivities; None for one uniform coil.
+        initial: Magnetisation to start from; None for equilibrium.
+        dtype: Precision of the computation.
+
+    Returns:
+        Samples in acquisition order, receiver phase and frequency applied.
+
+    Example:
+        >>> import mrisim as mr
+        >>> water = mr.Phantom.from_arrays(position=[[0.0, 0.0, 0.0]], t1=1.0, t2=0.1)
+        >>> signal(mr.lower(mr.load_sequence("fid")), water).shape
+        (1, 1024)
+    """
+    kind = np.dtype(dtype)
+    spins = jax.tree.map(jnp.asarray, bloch.place_spins(phantom, kind))
+    steps = bloch.place_steps(program.steps, program.pulses, spoiling == "ideal", kind)
+    propagators = bloch.pulse_propagators(program, spins, *_exact(program))
+    _, emitted = bloch.evolve(bloch.init(spins, initial), steps, propagators, spins)
+    n_coils = 1 if sensitivity is None else sensitivity.shape[0]
+    result = jnp.zeros((n_coils, program.n_samples), np.result_type(kind, np.complex64))
+    for readout in program.readouts:
+        encoder = matrix.encoder(matrix.place_train(readout, kind), spins.position, spins.df, spins.r2, sensitivity)
+        real, imag = matrix.encode(emitted, readout.step, encoder)
+        samples = (real + 1j * imag).reshape(len(readout.step), n_coils, -1).swapaxes(0, 1)
+        receiver = jnp.exp(-1j * jnp.asarray(readout.phase, kind))[None, :, None]
+        where = readout.first[:, None] + np.arange(samples.shape[2])
+        result = result.at[:, where].set(samples * receiver)
+    return result
+
+
+def trace(
+    seq: Sequence,
+    phantom: Phantom,
+    times: ArrayLike,
+    *,
+    pulses: Pulses = "shaped",
+    spoiling: Spoiling = "gradient",
+    initial: ArrayLike | None = None,
+) -> Float[np.ndarray, "times spins 3"]:
+    """Magnetisation of each isochromat at given times, in float64; at the time of a pulse without length, before it.
+
+    Args:
+        seq: The sequence.
+        phantom: Isochromats; few, because nothing is chunked.
+        times: From the start of the sequence [s].
+        pulses, spoiling, initial: As in `simulate`.
+
+    Returns:
+        (mx, my, mz) relative to equilibrium, in the order of `times`.
+
+    Raises:
+        ConsistencyError: times outside the sequence, or an unknown choice.
+
+    Example:
+        >>> import mrisim as mr
+        >>> water = mr.Phantom.from_arrays(position=[[0.0, 0.0, 0.0]], t1=1.0, t2=0.1)
+        >>> trace(mr.load_sequence("fid"), water, [0.0])[0, 0]
+        array([0., 0., 1.])
+    """
+    _check_choices(pulses=pulses, spoiling=spoiling)
+    wanted = np.atleast_1d(np.asarray(times, dtype=float))
+    if not np.all((wanted >= 0) & (wanted <= seq.duration * (1 + 1e-12))):
+        rule = f"must lie within the sequence, 0 to {seq.duration:g} s, but reach from {wanted.min():g} to {wanted.max():g} s"
+        raise ConsistencyError(Problem(rule, path="times"))
+    program = lower(seq, pulses, cuts=wanted)
+    with _chunks.precision(np.dtype(np.float64)):
+        spins = jax.tree.map(jnp.asarray, bloch.place_spins(phantom, np.dtype(np.float64)))
+        length = -(-program.n_steps // 32) * 32
+        steps = bloch.place_steps(
+            _chunks.slice_steps(program.steps, 0, length), program.pulses, spoiling == "ideal", np.dtype(np.float64)
+        )
+        propagators = bloch.pulse_propagators(program, spins, *_exact(program))
+        start = bloch.init(spins, _initial(initial, phantom.n_spins))
+        _, states = bloch.follow(start, steps, propagators, spins)
+        row = np.searchsorted(program.steps.time, wanted, side="left")
+        return np.asarray(states)[row].swapaxes(1, 2)
+
+
+def _exact(program: Program) -> tuple[tuple[int, ...], tuple[bool, ...]]:
+    """No shortcut in any pulse: relaxation between all intervals, angles of any size."""
+    n = len(program.pulses.waveform)
+    return (1,) * n, (False,) * n
+
+
+def _received(signal: np.ndarray, program: Program) -> np.ndarray:
+    """Receiver phase of each readout, applied on the host in float64."""
+    result = np.array(signal)
+    for readout in program.readouts:
+        where = readout.first[:, None] + np.arange(len(readout.delay))
+        result[:, where] *= np.exp(-1j * readout.phase)[None, :, None]
+    return result
+
+
+def _initial(initial: ArrayLike | None, n: int) -> Float[np.ndarray, "spins 3"] | None:
+    if initial is None:
+        return None
+    values = np.asarray(initial, dtype=float)
+    if values.shape not in ((3,), (n, 3)) or not np.all(np.isfinite(values)):
+        raise ConsistencyError(
+            Problem(f"must be finite and have shape (3,) or ({n}, 3), but has {values.shape}", path="initial")
+        )
+    return np.array(np.broadcast_to(values, (n, 3)))
+
+
+def _check_choices(**chosen: str) -> None:
+    problems = [
+        Problem(f"must be one of {', '.join(_CHOICES[name])}, but is '{value}'", path=name)
+        for name, value in chosen.items()
+        if value not in _CHOICES[name]
+    ]
+    if problems:
+        raise ConsistencyError(problems)
+
+
+def _check_fit(seq: Sequence, phantom: Phantom) -> None:
+    """Field strengths agree, and a selective sequence has something to select from."""
+    problems = []
+    if phantom.n_spins == 0:
+        problems.append(Problem("must hold at least one isochromat, but is empty", path="phantom"))
+    if phantom.field is not None and abs(phantom.field - seq.system.b0) > 1e-3:
+        problems.append(
+            Problem(
+                f"must be made for the sequence's field of {seq.system.b0:g} T, but is made for {phantom.field:g} T",
+                f"Load it with field={seq.system.b0:g}, or set the system's b0",
+                path="phantom",
+            )
+        )
+    if problems:
+        raise ConsistencyError(problems)
+    problems = list(_slice_problems(seq, phantom))
+    if problems:
+        raise ConsistencyError(problems)
+
+
+def _slice_problems(seq: Sequence, phantom: Phantom) -> Iterator[Problem]:
+    """A sampled phantom must reach half a slice beyond each slice, and have spins in it.
+
+    Phantoms from plain arrays are what their maker wants them to be: single points in a slice are fine.
+    """
+    if phantom.model is None:
+        return
+    used = np.unique(seq.blocks.rf[seq.blocks.rf >= 0])
+    selective = used[(seq.rf.slice_axis[used] >= 0) & np.isfinite(seq.rf.thickness[used])]
+    position = np.asarray(phantom.position)
+    for axis, thickness, center in sorted(
+        {(int(seq.rf.slice_axis[e]), float(seq.rf.thickness[e]), round(float(seq.rf.position[e]), 6)) for e in selective}
+    ):
+        along = (position - seq.geometry.center) @ seq.geometry.rotation[:, axis] - center
+        if not np.any(np.abs(along) <= thickness / 2):
+            yield Problem(
+                f"must have isochromats in the slice at {center * 1e3:g} mm, but has none",
+                f"Move the slice, or the phantom: it reaches from {(along.min() + center) * 1e3:.3g} mm "
+                f"to {(along.max() + center) * 1e3:.3g} mm along the slice direction",
+                path="phantom",
+            )
+        elif np.ptp(along) < 1.9 * thickness:
+            yield Problem(
+                f"must be at least two slices thick, {2e3 * thickness:g} mm along the slice direction, "
+                f"but is {np.ptp(along) * 1e3:.3g} mm",
+                f"Load it with slab='{2.5e3 * thickness:g} mm', or extrude: {2.5e3 * thickness:g} mm if it is flat",
+                path="phantom",
+            )
+
+
+@contextmanager
+def _compile_clock() -> Iterator[list[float]]:
+    """Seconds that XLA spends on compilation meanwhile."""
+    spent = [0.0]
+
+    def listen(event: str, duration: float, **_: object) -> None:
+        if event.startswith("/jax/core/compile/"):
+            spent[0] += duration
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        yield spent
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+
+
+@contextmanager
+def _advancer(progress: Progress, total: int) -> Iterator[Callable[[int], None]]:
+    """A function that reports finished chunks."""
+    if callable(progress):
+        done = 0
+
+        def report(n: int) -> None:
+            nonlocal done
+            done += n
+            progress(done, total)
+
+        yield report
+    elif progress:
+        from rich.progress import Progress as Bar
+
+        with Bar(transient=True) as bar:
+            task = bar.add_task("Simulating", total=total)
+            yield lambda n: bar.advance(task, n)
+    else:
+        yield lambda n: None
