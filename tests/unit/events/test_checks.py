@@ -166,6 +166,15 @@ def test_step_from_block_to_block():
     assert first.value == pytest.approx(10 * MT / SYSTEM.gradient_raster)
 
 
+def test_a_waveform_that_begins_late_connects_to_the_next_block():
+    up = GradientShape(times=np.array([0.5e-3, 1e-3]), values=np.array([0.0, 1.0]))
+    down = GradientShape(times=np.array([0.0, 0.5e-3]), values=np.array([1.0, 0.0]))
+    parts = {"gradient_shapes": [up, down], "gradients": [(0, 10 * MT), (1, 10 * MT), (1, -10 * MT)]}
+    assert check_hardware(build([{"gx": 0, "duration": 1e-3}, {"gx": 1, "duration": 1e-3}], **parts)) == ()
+    violation = only(build([{"gx": 0, "duration": 1e-3}, {"gx": 2, "duration": 1e-3}], **parts))
+    assert violation.value == pytest.approx(20 * MT / SYSTEM.gradient_raster)
+
+
 def test_step_at_the_end_of_the_sequence():
     up = GradientShape(times=np.array([0.0, 1e-3]), values=np.array([0.0, 1.0]))
     violation = only(build([{"gx": 0, "duration": 1e-3}], gradient_shapes=[up], gradients=[(0, 10 * MT)]))
@@ -185,6 +194,9 @@ def test_step_inside_a_block():
     late = GradientShape(times=np.array([0.5e-3, 1.5e-3]), values=np.array([1.0, 0.0]))
     violation = only(one_gradient(late))
     assert violation.rule == "gradient step inside the block"
+    beside = build([{"gx": 0, "gy": 1, "duration": 2e-3}], gradients=[(0, 10 * MT), (1, 10 * MT)],
+                   gradient_shapes=[late, trapezoid(delay=0.49e-3)])  # fmt: skip
+    assert only(beside).rule == "gradient step inside the block"  # not a slew rate between corners of the other axis
 
 
 def test_gradient_raster():
