@@ -28,7 +28,7 @@ class Polynomial:
     """
 
     constant: float = 0.0
-    linear: Float[np.ndarray, "3"] = field(default_factory=lambda: np.zeros(3))
+    linear: Float[np.ndarray, " 3"] = field(default_factory=lambda: np.zeros(3))
     quadratic: Float[np.ndarray, "3 3"] = field(default_factory=lambda: np.zeros((3, 3)))
 
     def value(self, points: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, " n"]:
@@ -43,7 +43,7 @@ class DipoleMap:
     """Relative field change of a susceptibility distribution on a grid, interpolated between its cells."""
 
     values: Float[np.ndarray, "x y z"]  # [ppm]
-    origin: Float[np.ndarray, "3"]  # position of the first cell [m]
+    origin: Float[np.ndarray, " 3"]  # position of the first cell [m]
     spacing: float  # [m]
 
     def value(self, points: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, " n"]:
@@ -54,8 +54,8 @@ class DipoleMap:
 
 def dipole_map(
     chi: Callable[[Float[np.ndarray, "n 3"]], Float[np.ndarray, " n"]],
-    low: Float[np.ndarray, "3"],
-    high: Float[np.ndarray, "3"],
+    low: Float[np.ndarray, " 3"],
+    high: Float[np.ndarray, " 3"],
     spacing: float,
     outside: float,
     endless: bool,
@@ -95,7 +95,7 @@ def dipole_map(
     return DipoleMap(values=_convolve(source, counts), origin=origin, spacing=spacing)
 
 
-def _convolve(source: Float[np.ndarray, "x y z"], counts: Int[np.ndarray, "3"]) -> Float[np.ndarray, "x y z"]:
+def _convolve(source: Float[np.ndarray, "x y z"], counts: Int[np.ndarray, " 3"]) -> Float[np.ndarray, "x y z"]:
     spectrum = fft.rfftn(source)
     kx, ky = (fft.fftfreq(n)[:, None] for n in source.shape[:2])
     kz = fft.rfftfreq(source.shape[2])[None, None, :] if source.shape[2] > 1 else np.zeros((1, 1, 1))

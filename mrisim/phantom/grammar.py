@@ -15,14 +15,14 @@ from mrisim.phantom.quantities import (
     NonNegative,
     NonNegativeLength,
     PositiveLength,
-    Shift,
     Share,
+    Shift,
     Strict,
     Time,
     Volume,
 )
 
-MAX_FOLDS = 30
+MAX_FOLDS = 60
 MAX_SHAPES = 2000
 MAX_POINTS = 10_000
 

@@ -263,7 +263,16 @@ def _substituted(part: Any, values: Mapping[str, str | float | int]) -> Any:
         return {key: _substituted(value, values) for key, value in part.items()}
     if isinstance(part, list):
         return [_substituted(value, values) for value in part]
-    return values.get(part, part) if isinstance(part, str) else part
+    if not isinstance(part, str):
+        return part
+    if part.startswith("-") and part[1:].strip() in values:
+        value = values[part[1:].strip()]
+        return _negative(value) if isinstance(value, str) else -value
+    return values.get(part, part)
+
+
+def _negative(text: str) -> str:
+    return text.removeprefix("-") if text.startswith("-") else f"-{text.removeprefix('+')}"
 
 
 def _validated(chain: list[Source], values: Mapping[str, Any]) -> list[tuple[Source, grammar.PhantomFile]]:

@@ -103,11 +103,12 @@ class PhantomModel:
         result = np.zeros(len(points), dtype=np.int16)
         if len(points) == 0:
             return result
-        low, high = points.min(axis=0), points.max(axis=0)
+        columns = np.asfortranarray(points)
+        low, high = columns.min(axis=0), columns.max(axis=0)
         for painted in self.shapes:
-            begin, end = painted.shape.bounds()
+            begin, end = painted.shape.bounds
             if (begin <= high).all() and (end >= low).all():
-                result[painted.shape.contains(points)] = painted.tissue
+                result[painted.shape.contains(columns)] = painted.tissue
         return result
 
     def b0_at(self, points: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, " n"]:
@@ -129,7 +130,7 @@ class PhantomModel:
         settings = self.susceptibility
         if settings is None or not self.shapes:
             return DipoleMap(values=np.zeros((1, 1, 1)), origin=np.zeros(3), spacing=1.0), Polynomial()
-        corners = [painted.shape.bounds() for painted in self.shapes]
+        corners = [painted.shape.bounds for painted in self.shapes]
         low, high = np.min([c[0] for c in corners], axis=0), np.max([c[1] for c in corners], axis=0)
         chi = np.array([tissue.chi for tissue in self.tissues])
         outside = float(chi[0])
@@ -213,7 +214,7 @@ class PhantomModel:
         self._check_memory(sampling, memory)
         unit = sampling.voxel_volume / (sampling.voxel[2] if self.flat else 1.0) / sampling.isochromats
         parts = []
-        for logical, lorentz in sampling.chunks():
+        for logical, lorentz in sampling.chunks(self._within(sampling)):
             position = logical @ rotation.T + center
             if self.flat:
                 position[:, 2] = 0.0
@@ -224,6 +225,18 @@ class PhantomModel:
             rule = "must hold at least one isochromat with signal in the extent asked for, but holds none"
             raise ConsistencyError(Problem(rule, "Move the geometry's center or enlarge the slab", path="phantom"))
         return data.Phantom(**columns, field=self.field, model=self, sampling=sampling)
+
+    def _within(self, sampling: Sampling) -> tuple[Float[np.ndarray, " 3"], Float[np.ndarray, " 3"]]:
+        """Corners of a box along the logical axes, about the sampling's center, that holds all shapes [m]."""
+        if not self.shapes:
+            return np.zeros(3), np.zeros(3)
+        reach = 0.5 * np.asarray(sampling.extent) @ np.abs(sampling.geometry.rotation.T)
+        low = np.min([painted.shape.bounds[0] for painted in self.shapes], axis=0) - sampling.geometry.center
+        high = np.max([painted.shape.bounds[1] for painted in self.shapes], axis=0) - sampling.geometry.center
+        low, high = np.clip(low, -reach, reach), np.clip(high, -reach, reach)
+        middle = 0.5 * (low + high) @ sampling.geometry.rotation
+        half = 0.5 * (high - low) @ np.abs(sampling.geometry.rotation)
+        return middle - half, middle + half
 
     def _spins(
         self,
@@ -308,7 +321,7 @@ class PhantomModel:
         shape = centers.shape[:3]
         flat = centers.reshape(-1, 3)
         counts = np.zeros((len(self.tissues), len(flat)), dtype=np.int32)
-        step = max(1, CHUNK // len(local))
+        step = max(1, 8 * CHUNK // len(local))
         for start in range(0, len(flat), step):
             block = flat[start : start + step]
             tissue = self.tissue_at((block[:, None, :] + local).reshape(-1, 3)).reshape(len(block), -1)
@@ -407,7 +420,7 @@ def _is_flat(shape: Shape) -> bool:
 
 def _relation(later: Shape, earlier: Shape) -> Literal["inside", "covers", "apart", "overlaps"]:
     """How a shape lies to an earlier one, by points of both surfaces moved inwards by a part in 10⁹."""
-    (begin, end), (low, high) = later.bounds(), earlier.bounds()
+    (begin, end), (low, high) = later.bounds, earlier.bounds
     if (begin >= high).any() or (end <= low).any():
         return "apart"
     shrink = 1.0 - 1e-9

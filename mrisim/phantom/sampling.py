@@ -14,7 +14,7 @@ from mrisim._types import Float, Int
 from mrisim.data import Geometry
 from mrisim.errors import ConsistencyError, Problem, ResourceError
 
-CHUNK = 1 << 18
+CHUNK = 1 << 15
 """Points that are painted at once."""
 MAX_CANDIDATES = 20_000_000_000
 
@@ -66,18 +66,31 @@ class Sampling:
         """Volume of a voxel [m³]."""
         return math.prod(self.voxel)
 
-    def chunks(self) -> Iterator[tuple[Float[np.ndarray, "n 3"], Float[np.ndarray, " n"]]]:
+    def chunks(
+        self, within: tuple[Float[np.ndarray, " 3"], Float[np.ndarray, " 3"]] | None = None
+    ) -> Iterator[tuple[Float[np.ndarray, "n 3"], Float[np.ndarray, " n"]]]:
         """Points inside the extent, relative to the center along the logical axes [m], and their place in a line.
 
         Chunks follow each other along the slice and the phase direction, so that each is compact.
+
+        Args:
+            within: Corners of a box along the logical axes; voxels that lie outside it are passed over.
         """
-        nx, ny, nz = self.voxels
         offsets = lattice(self.isochromats)
-        rows = max(1, CHUNK // (nx * self.isochromats))
-        x = np.arange(nx) - nx // 2
-        for z, start in itertools.product(range(nz), range(0, ny, rows)):
-            y = np.arange(start, min(start + rows, ny)) - ny // 2
-            yield self._points(x, y, z - nz // 2, offsets)
+        x, y, z = (self._indices(axis, within) for axis in range(3))
+        rows = max(1, CHUNK // max(1, len(x) * self.isochromats))
+        for level, start in itertools.product(z, range(0, len(y), rows)):
+            yield self._points(x, y[start : start + rows], level, offsets)
+
+    def _indices(
+        self, axis: int, within: tuple[Float[np.ndarray, " 3"], Float[np.ndarray, " 3"]] | None
+    ) -> Int[np.ndarray, " voxels"]:
+        """Voxels along an axis, the one at the center is 0."""
+        index = np.arange(self.voxels[axis]) - self.voxels[axis] // 2
+        if within is None:
+            return index
+        side = self.voxel[axis]
+        return index[((index + 0.5) * side >= within[0][axis]) & ((index - 0.5) * side <= within[1][axis])]
 
     def _points(
         self, x: Int[np.ndarray, " x"], y: Int[np.ndarray, " y"], z: int, offsets: Float[np.ndarray, "n 4"]

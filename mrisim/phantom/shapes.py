@@ -6,6 +6,7 @@ cycles per m, transforms F(k) = ∫ exp(-2πi k·r) dr in m³.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from dataclasses import dataclass, field, replace
@@ -42,7 +43,7 @@ class Body(Protocol):
     def boundary(self, n: int) -> Float[np.ndarray, "m 3"]: ...
 
     @property
-    def reach(self) -> Float[np.ndarray, "3"]:
+    def reach(self) -> Float[np.ndarray, " 3"]:
         """Half sides of a box about the origin that holds the body [m]."""
         ...
 
@@ -51,7 +52,7 @@ class Body(Protocol):
 class Ellipse:
     """Plane figure (x/a)² + (y/b)² ≤ 1."""
 
-    radii: Float[np.ndarray, "2"]  # [m]
+    radii: Float[np.ndarray, " 2"]  # [m]
 
     @property
     def area(self) -> float:
@@ -88,7 +89,7 @@ class Polygon:
         return abs(self.signed_area)
 
     @property
-    def centroid(self) -> Float[np.ndarray, "2"]:
+    def centroid(self) -> Float[np.ndarray, " 2"]:
         after = np.roll(self.corners, -1, axis=0)
         cross = self.corners[:, 0] * after[:, 1] - after[:, 0] * self.corners[:, 1]
         return ((self.corners + after) * cross[:, None]).sum(axis=0) / (6.0 * self.signed_area)
@@ -142,7 +143,7 @@ class Prism:
     half_height: float = math.inf  # [m]
 
     @property
-    def reach(self) -> Float[np.ndarray, "3"]:
+    def reach(self) -> Float[np.ndarray, " 3"]:
         return np.append(np.abs(self.section.outline(256)).max(axis=0) * 1.001, self.half_height)
 
     def inside(self, points: Float[np.ndarray, "n 3"]) -> Bool[np.ndarray, " n"]:
@@ -173,10 +174,10 @@ class Prism:
 class Ellipsoid:
     """Solid (x/a)² + (y/b)² + (z/c)² ≤ 1."""
 
-    radii: Float[np.ndarray, "3"]  # [m]
+    radii: Float[np.ndarray, " 3"]  # [m]
 
     @property
-    def reach(self) -> Float[np.ndarray, "3"]:
+    def reach(self) -> Float[np.ndarray, " 3"]:
         return self.radii
 
     def inside(self, points: Float[np.ndarray, "n 3"]) -> Bool[np.ndarray, " n"]:
@@ -231,31 +232,31 @@ class Waves:
 class Ribbon:
     """A folded ellipsoid: furrows of a given width and depth run over its surface like the sulci of a cortex.
 
-    The furrows follow the zeros of a seeded random function g of direction with wave number `folds`, so a great circle
-    meets about `folds · 2/√3` of them; they bend on their way in (`wander`), vary in depth, and have round floors. Two
-    ribbons of the same seed, folds and wander have their furrows in the same places, so that a wider furrow in the inner
-    one leaves a layer of even thickness between both. No closed form of its Fourier transform exists.
+    Around z there are `folds` furrows at seeded, uneven angles; they bend on their way in (`wander`), each reaches in to a
+    depth of its own, their floors are round, and they fade towards the poles. Two ribbons of the same seed, folds and
+    wander have their furrows in the same places, so that a wider furrow in the inner one leaves a layer of even
+    thickness between both. No closed form of its Fourier transform exists.
     """
 
-    radii: Float[np.ndarray, "3"]  # [m]
+    radii: Float[np.ndarray, " 3"]  # [m]
     folds: int
     depth: float  # of the deepest furrow [m]
     width: float  # of a furrow [m]
     seed: int
-    wander: float = 4e-3  # how far a furrow strays from the radial direction [m]
+    wander: float = 4e-3  # how far a furrow strays from the radial direction, root mean square [m]
 
-    field_waves: Waves = field(init=False)
-    depth_waves: Waves = field(init=False)
-    wander_waves: tuple[Waves, Waves, Waves] = field(init=False)
+    uneven: Waves = field(init=False)
+    deepness: Waves = field(init=False)
+    stray: tuple[Waves, Waves, Waves] = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "field_waves", Waves.of(self.seed, 0, float(self.folds), 24))
-        object.__setattr__(self, "depth_waves", Waves.of(self.seed, 1, 0.5 * self.folds, 8))
-        strays = tuple(Waves.of(self.seed, 2 + i, 2.0 * np.pi / 35e-3, 8) for i in range(3))
-        object.__setattr__(self, "wander_waves", strays)
+        object.__setattr__(self, "uneven", Waves.of(self.seed, 0, 4.0, 12))
+        object.__setattr__(self, "deepness", Waves.of(self.seed, 1, 0.7 * self.folds, 12))
+        strays = tuple(Waves.of(self.seed, 2 + i, 2.0 * np.pi / 50e-3, 8) for i in range(3))
+        object.__setattr__(self, "stray", strays)
 
     @property
-    def reach(self) -> Float[np.ndarray, "3"]:
+    def reach(self) -> Float[np.ndarray, " 3"]:
         return self.radii
 
     def inside(self, points: Float[np.ndarray, "n 3"]) -> Bool[np.ndarray, " n"]:
@@ -263,19 +264,22 @@ class Ribbon:
         inside = ratio <= 1.0
         below = np.linalg.norm(points, axis=1) * (1.0 / np.maximum(ratio, 1e-12) - 1.0)  # depth below the hull
         shell = np.flatnonzero(inside & (below < self.depth))
-        inside[shell] = below[shell] > self._furrow(points[shell])
+        inside[shell] = below[shell] >= self._furrow(points[shell])
         return inside
 
     def _furrow(self, points: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, " n"]:
-        """Depth of the furrow at points in the shell [m]: an elliptic floor across its width."""
-        stray = np.stack([waves.value(points) for waves in self.wander_waves], axis=1)
-        points = points + self.wander * stray
+        """Depth of the furrow at points in the shell [m]: elliptic across its width, none on the axis."""
+        points = points + self.wander * np.stack([waves.value(points) for waves in self.stray], axis=1)
+        from_axis = np.hypot(points[:, 0], points[:, 1])
         distance = np.linalg.norm(points, axis=1)
         direction = points / np.maximum(distance, 1e-12)[:, None]
-        slope = self.folds / math.sqrt(3.0)  # of the random function along any direction, root mean square
-        across = np.abs(self.field_waves.value(direction)) / slope * distance
-        deep = self.depth * np.clip(0.75 + 0.35 * self.depth_waves.value(direction), 0.25, 1.0)
-        return deep * np.sqrt(np.clip(1.0 - (2.0 * across / self.width) ** 2, 0.0, None))
+        turns = self.folds * np.arctan2(points[:, 1], points[:, 0]) / (2.0 * np.pi) + 0.35 * self.uneven.value(
+            direction
+        )
+        across = np.abs(turns - np.round(turns)) * 2.0 * np.pi * from_axis / self.folds
+        deep = self.depth * np.clip(0.7 + 0.35 * self.deepness.value(direction), 0.15, 1.0)
+        fade = np.clip(from_axis / np.maximum(distance, 1e-12) * 2.0 - 0.4, 0.0, 1.0)
+        return deep * fade * np.sqrt(np.clip(1.0 - (2.0 * across / self.width) ** 2, 0.0, None))
 
     def boundary(self, n: int) -> Float[np.ndarray, "m 3"]:
         return sphere_points(n) * self.radii
@@ -293,22 +297,26 @@ class Shape:
     """
 
     body: Prism | Ellipsoid | Ribbon
-    center: Float[np.ndarray, "3"] = field(default_factory=lambda: np.zeros(3))  # [m]
+    center: Float[np.ndarray, " 3"] = field(default_factory=lambda: np.zeros(3))  # [m]
     axes: Float[np.ndarray, "3 3"] = field(default_factory=lambda: np.eye(3))  # columns: the body's x, y, z; orthogonal
 
     def contains(self, points: Float[np.ndarray, "n 3"]) -> Bool[np.ndarray, " n"]:
         """Which physical points lie inside or on the boundary."""
-        low, high = self.bounds()
-        near = np.flatnonzero(((points >= low) & (points <= high)).all(axis=1))
+        low, high = self.bounds
+        near = np.arange(len(points))
+        for axis in range(3):
+            place = points[near, axis]
+            near = near[(place >= low[axis]) & (place <= high[axis])]
         result = np.zeros(len(points), dtype=bool)
         result[near] = self.body.inside((points[near] - self.center) @ self.axes)
         return result
 
-    def bounds(self) -> tuple[Float[np.ndarray, "3"], Float[np.ndarray, "3"]]:
-        """Corners of a box along the physical axes that holds the shape; infinite where the shape is."""
-        parts = np.abs(self.axes) * np.where(np.abs(self.axes) < 1e-12, 0.0, 1.0)
+    @functools.cached_property
+    def bounds(self) -> tuple[Float[np.ndarray, " 3"], Float[np.ndarray, " 3"]]:
+        """Corners of a box along the physical axes that holds the shape [m]; infinite where the shape is."""
+        parts = np.where(np.abs(self.axes) < 1e-12, 0.0, np.abs(self.axes))
         with np.errstate(invalid="ignore"):
-            half = np.nansum(np.where(parts == 0.0, 0.0, parts * self.body.reach), axis=1) * (1.0 + 1e-9)
+            half = np.where(parts == 0.0, 0.0, parts * self.body.reach).sum(axis=1) * (1.0 + 1e-9)
         return self.center - half, self.center + half
 
     def transform(self, k: Float[np.ndarray, "n 3"]) -> Complex[np.ndarray, " n"]:
@@ -332,7 +340,7 @@ class Shape:
         return replace(self, center=self.center * flip, axes=flip[:, None] * self.axes)
 
 
-def turned(angles: Float[np.ndarray, "3"]) -> Float[np.ndarray, "3 3"]:
+def turned(angles: Float[np.ndarray, " 3"]) -> Float[np.ndarray, "3 3"]:
     """Axes of a body turned about x, then y, then z, counter-clockwise seen from the tip of each axis [rad]."""
     matrix = np.eye(3)
     for axis, angle in enumerate(angles):
@@ -344,7 +352,7 @@ def turned(angles: Float[np.ndarray, "3"]) -> Float[np.ndarray, "3 3"]:
     return matrix
 
 
-def along(direction: Float[np.ndarray, "3"]) -> Float[np.ndarray, "3 3"]:
+def along(direction: Float[np.ndarray, " 3"]) -> Float[np.ndarray, "3 3"]:
     """Axes of a body whose z axis points along a direction."""
     z = direction / np.linalg.norm(direction)
     x = np.cross([0.0, 1.0, 0.0] if abs(z[1]) < 0.9 else [1.0, 0.0, 0.0], z)
