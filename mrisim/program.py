@@ -28,7 +28,9 @@ from mrisim.events.moments import (
 
 Pulses = Literal["shaped", "ideal"]
 
-_LONGEST_INTERVAL = 10e-6  # a constant piece of a waveform is cut to this, so that relaxation within it is exact enough [s]
+_LONGEST_INTERVAL = (
+    10e-6  # a constant piece of a waveform is cut to this, so that relaxation within it is exact enough [s]
+)
 _FULL_TURN = 2 * np.pi
 
 
@@ -337,7 +339,12 @@ class _Lowering:
             rows = np.flatnonzero(train_class == c)
             classes.append(
                 ReadoutClass(
-                    delay=times, k=k, receiver=receiver, step=trains.step[rows], phase=adc.phase[event[rows]], first=begin[rows]
+                    delay=times,
+                    k=k,
+                    receiver=receiver,
+                    step=trains.step[rows],
+                    phase=adc.phase[event[rows]],
+                    first=begin[rows],
                 )
             )
         return tuple(classes), readout, delay, offset
@@ -382,7 +389,11 @@ def _merge(patterns):
     merged, index, keys = [], [], {}
     for times, k, receiver in patterns:
         scale = max(np.abs(k).max(initial=0.0), 1.0)
-        key = (len(times), *(np.round(a, 9).tobytes() for a in (times * 1e3, k / scale + 0.0, receiver)), round(scale, 4))
+        key = (
+            len(times),
+            *(np.round(a, 9).tobytes() for a in (times * 1e3, k / scale + 0.0, receiver)),
+            round(scale, 4),
+        )
         if key not in keys:
             keys[key] = len(merged)
             merged.append((times, k, receiver))
@@ -392,7 +403,9 @@ def _merge(patterns):
 
 def _refuse_unknown(seq: Sequence, pulses: PulseInstances, tracks: tuple[Track, Track, Track]) -> None:
     """Ideal pulses need a flip angle, and a slice where a gradient is on."""
-    moved = np.abs(total_moment(tracks, pulses.stop) - total_moment(tracks, pulses.start)).max(axis=1, initial=0.0) > 1e-6
+    moved = (
+        np.abs(total_moment(tracks, pulses.stop) - total_moment(tracks, pulses.start)).max(axis=1, initial=0.0) > 1e-6
+    )
     sliceless = moved & (seq.rf.slice_axis[pulses.event] == NONE)
     unknown = np.isnan(seq.rf.flip[pulses.event])
     problems = []

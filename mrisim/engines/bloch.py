@@ -135,7 +135,10 @@ def _sums(values: np.ndarray, group: int) -> np.ndarray:
 def pulse_reach(pulses: PulseTable, row: int, spins: Spins) -> Float[Array, " spins"]:
     """Transmit field that a spin sees: nominal inside the slice of an ideal pulse, zero outside."""
     normal = jnp.asarray(pulses.slice_normal[row])
-    along = sum(normal[i] * (spins.position.head[i] + spins.position.tail[i]) for i in range(3)) - pulses.slice_position[row]
+    along = (
+        sum(normal[i] * (spins.position.head[i] + spins.position.tail[i]) for i in range(3))
+        - pulses.slice_position[row]
+    )
     inside = (along >= -pulses.slice_half_width[row]) & (along < pulses.slice_half_width[row])
     return jnp.where(inside, spins.b1, jnp.zeros_like(spins.b1))
 

@@ -113,7 +113,9 @@ def pulse_instances(seq: Sequence) -> PulseInstances:
     start = seq.starts[block] + seq.rf.delay[event]
     if len(block) == 0:
         return PulseInstances(block=block, event=event, start=start, center=start, stop=start)
-    return PulseInstances(block=block, event=event, start=start, center=start + centers[shape], stop=start + durations[shape])
+    return PulseInstances(
+        block=block, event=event, start=start, center=start + centers[shape], stop=start + durations[shape]
+    )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -141,7 +143,9 @@ def readout_instances(seq: Sequence) -> ReadoutInstances:
     return ReadoutInstances(block=block, event=event, start=start, count=seq.adc.samples[event])
 
 
-def k_offsets(use: Int[np.ndarray, " pulses"], moment: Float[np.ndarray, "pulses 3"]) -> Float[np.ndarray, "pulses+1 3"]:
+def k_offsets(
+    use: Int[np.ndarray, " pulses"], moment: Float[np.ndarray, "pulses 3"]
+) -> Float[np.ndarray, "pulses+1 3"]:
     """Offset c of k(t) = moment(t) - c after each pulse, before the first as row 0.
 
     An excitation sets k to zero, a refocusing pulse mirrors it, other pulses leave it alone.

@@ -59,9 +59,11 @@ def _since_inversion(seq: Sequence, pulses: PulseInstances, use: np.ndarray, exc
         rows = np.flatnonzero(at == position)
         index = _last_before(pulses.center[fitting], pulses.center[excitation[rows]])
         found = index >= 0
-        result[rows[found]] = (pulses.center[excitation[rows]] - pulses.center[fitting[np.maximum(index, 0)]])[found] if len(
-            fitting
-        ) else np.nan
+        result[rows[found]] = (
+            (pulses.center[excitation[rows]] - pulses.center[fitting[np.maximum(index, 0)]])[found]
+            if len(fitting)
+            else np.nan
+        )
     return result
 
 

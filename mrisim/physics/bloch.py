@@ -97,7 +97,11 @@ class WaveformSteps(NamedTuple):
 
 def half_angles(
     steps: WaveformSteps, position: Split, df: Array, b1: Array, short: bool
-) -> tuple[Float[Array, "groups intervals spins"], Float[Array, "groups intervals spins"], Float[Array, "groups intervals spins"]]:
+) -> tuple[
+    Float[Array, "groups intervals spins"],
+    Float[Array, "groups intervals spins"],
+    Float[Array, "groups intervals spins"],
+]:
     """Per interval and spin: cosine of half the angle, scale of the axis, and the axis along z [cycles].
 
     `short` promises float32 and angles under half a cycle per interval, which spares a root and a division.

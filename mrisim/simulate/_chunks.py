@@ -70,7 +70,13 @@ def prepare(program: Program, phantom: Phantom, spoil: bool, tolerance: float, d
         rows = tuple(_rows_of(program, start, start + length))
         segments.append(Segment(steps=bloch.place_steps(part, program.pulses, spoil, dtype), rows=rows))
     trains = tuple(tuple(_sample_blocks(readout, dtype)) for readout in program.readouts)
-    return Work(program=program, segments=tuple(segments), trains=trains, groups=relaxation_groups(program, phantom, tolerance), dtype=np.dtype(dtype))
+    return Work(
+        program=program,
+        segments=tuple(segments),
+        trains=trains,
+        groups=relaxation_groups(program, phantom, tolerance),
+        dtype=np.dtype(dtype),
+    )
 
 
 def relaxation_groups(program: Program, phantom: Phantom, tolerance: float) -> tuple[int, ...]:
@@ -84,7 +90,9 @@ def played_pulses(program: Program) -> list[tuple[Waveform, float, float]]:
     """Waveform, amplitude and frequency of each unique pulse."""
     pulses = program.pulses
     columns = zip(pulses.waveform, pulses.amplitude, pulses.frequency, strict=True)
-    return [(program.waveforms[waveform], float(amplitude), float(frequency)) for waveform, amplitude, frequency in columns]
+    return [
+        (program.waveforms[waveform], float(amplitude), float(frequency)) for waveform, amplitude, frequency in columns
+    ]
 
 
 def slice_steps(steps: StepTable, start: int, length: int) -> StepTable:
@@ -127,7 +135,9 @@ def cut_chunk(phantom: Phantom, start: int, size: int) -> Phantom:
         missing = size - len(part)
         return np.concatenate([part, np.repeat(part[-1:], missing, axis=0)]) if missing else part
 
-    columns = {name: cut(getattr(phantom, name)) for name in ("position", "pd", "t1", "t2", "df", "b1", "t2_prime", "lorentz")}
+    columns = {
+        name: cut(getattr(phantom, name)) for name in ("position", "pd", "t1", "t2", "df", "b1", "t2_prime", "lorentz")
+    }
     weight = np.zeros(size)
     weight[: min(size, phantom.n_spins - start)] = np.asarray(phantom.weight)[start : start + size]
     return Phantom(weight=weight, **columns)
@@ -200,7 +210,9 @@ def run_chunks(
     advance(1)
     starts = iter(range(size, n, size))
     with ThreadPoolExecutor(max_workers=max(1, layout.workers)) as pool:
-        pending: list[Future[np.ndarray]] = [pool.submit(one, s) for _, s in zip(range(2 * layout.workers), starts, strict=False)]
+        pending: list[Future[np.ndarray]] = [
+            pool.submit(one, s) for _, s in zip(range(2 * layout.workers), starts, strict=False)
+        ]
         try:
             while pending:
                 total += pending.pop(0).result()

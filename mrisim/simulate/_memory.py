@@ -15,7 +15,17 @@ SMALLEST_CHUNK = 128
 SAMPLE_BLOCK = 512  # samples of a train that one encoder holds
 _DEFAULT_SHARE = 0.5  # of the memory that is free
 
-_FACTORS = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+_FACTORS = {
+    "B": 1,
+    "KiB": 2**10,
+    "MiB": 2**20,
+    "GiB": 2**30,
+    "TiB": 2**40,
+    "kB": 10**3,
+    "MB": 10**6,
+    "GB": 10**9,
+    "TB": 10**12,
+}
 
 
 def parse_memory(text: str | float | int) -> int:
@@ -67,7 +77,9 @@ def _bytes_per_spin(program: Program, n_coils: int, itemsize: int) -> int:
     return values * itemsize
 
 
-def plan(program: Program, n_spins: int, n_coils: int, itemsize: int, budget: int | None, workers: int, largest: int) -> Plan:
+def plan(
+    program: Program, n_spins: int, n_coils: int, itemsize: int, budget: int | None, workers: int, largest: int
+) -> Plan:
     """Chunk size for a budget.
 
     Raises:

@@ -19,11 +19,12 @@ from mrisim.engines import bloch
 from mrisim.errors import ConsistencyError, Problem
 from mrisim.events.blocks import Sequence
 from mrisim.events.readouts import readout_table
+from mrisim.physics.coils import CoilArray
 from mrisim.program import Program, Pulses, lower
 from mrisim.simulate import _chunks
 from mrisim.simulate._memory import parse_memory, plan
 from mrisim.simulate.density import density_findings
-from mrisim.simulate.receive import Coils, Noise, add_noise, noise_finding, sensitivities_at
+from mrisim.simulate.receive import Coils, Noise, add_noise, noise_finding, resolve_coils
 
 Spoiling = Literal["gradient", "ideal"]
 Progress = bool | Callable[[int, int], None]
@@ -90,11 +91,18 @@ def simulate(
     begin = time.perf_counter()
     program = lower(seq, pulses)
     lowered = time.perf_counter()
-    sensitivity = sensitivities_at(coils, phantom)
+    receivers = resolve_coils(coils, phantom.n_spins)
+    sensitivity = receivers.sensitivity(np.asarray(phantom.position)) if isinstance(receivers, CoilArray) else receivers
     start = _initial(initial, phantom.n_spins)
     n_coils = 1 if sensitivity is None else sensitivity.shape[0]
     layout = plan(
-        program, phantom.n_spins, n_coils, np.dtype(dtype).itemsize, budget, _chunks.worker_count(), _chunks.largest_chunk()
+        program,
+        phantom.n_spins,
+        n_coils,
+        np.dtype(dtype).itemsize,
+        budget,
+        _chunks.worker_count(),
+        _chunks.largest_chunk(),
     )
     work = _chunks.prepare(program, phantom, spoiling == "ideal", tolerance, np.dtype(dtype))
     n_chunks = -(-phantom.n_spins // layout.chunk)
@@ -115,6 +123,7 @@ def simulate(
         readouts=table,
         geometry=seq.geometry,
         recon=seq.recon,
+        sensitivities=_on_grid(receivers, seq),
         findings=findings,
         provenance={
             "sequence": seq.name,
@@ -230,6 +239,13 @@ def trace(
         return np.asarray(states)[row].swapaxes(1, 2)
 
 
+def _on_grid(receivers: object, seq: Sequence) -> Complex[np.ndarray, "coils z y x"] | None:
+    """Sensitivities on the image grid, where they are known beyond the isochromats."""
+    if not isinstance(receivers, CoilArray) or seq.recon is None:
+        return None
+    return receivers.sensitivity(seq.recon.grid(seq.geometry).positions())
+
+
 def _exact(program: Program) -> tuple[tuple[int, ...], tuple[bool, ...]]:
     """No shortcut in any pulse: relaxation between all intervals, angles of any size."""
     n = len(program.pulses.waveform)
@@ -297,7 +313,10 @@ def _slice_problems(seq: Sequence, phantom: Phantom) -> Iterator[Problem]:
     selective = used[(seq.rf.slice_axis[used] >= 0) & np.isfinite(seq.rf.thickness[used])]
     position = np.asarray(phantom.position)
     for axis, thickness, center in sorted(
-        {(int(seq.rf.slice_axis[e]), float(seq.rf.thickness[e]), round(float(seq.rf.position[e]), 6)) for e in selective}
+        {
+            (int(seq.rf.slice_axis[e]), float(seq.rf.thickness[e]), round(float(seq.rf.position[e]), 6))
+            for e in selective
+        }
     ):
         along = (position - seq.geometry.center) @ seq.geometry.rotation[:, axis] - center
         if not np.any(np.abs(along) <= thickness / 2):

@@ -39,10 +39,10 @@ def density_findings(seq: Sequence, phantom: Phantom, program: Program) -> tuple
     sampling = phantom.sampling
     axes = sampling.geometry.rotation * np.asarray(sampling.voxel)
     n = sampling.isochromats
-    signals = {n: _voxel_signal(program, lattice(n) @ axes.T, rates)}
+    signals = {n: _voxel_signal(program, lattice(n)[:, :3] @ axes.T, rates)}
     enough = n
     while 2 * enough <= _MOST:
-        signals[2 * enough] = _voxel_signal(program, lattice(2 * enough) @ axes.T, rates)
+        signals[2 * enough] = _voxel_signal(program, lattice(2 * enough)[:, :3] @ axes.T, rates)
         if _difference(signals[enough], signals[2 * enough]) <= ALLOWED:
             break
         enough *= 2
@@ -88,5 +88,7 @@ def _rotate(mxy: np.ndarray, mz: np.ndarray, flip: float, phase: float) -> tuple
     return (local.real + 1j * y) * np.exp(1j * phase), z
 
 
-def _dephased(mxy: np.ndarray, position: np.ndarray, moment: np.ndarray, tau: float, rates: tuple[float, float]) -> np.ndarray:
+def _dephased(
+    mxy: np.ndarray, position: np.ndarray, moment: np.ndarray, tau: float, rates: tuple[float, float]
+) -> np.ndarray:
     return mxy * np.exp(-tau * rates[1] - 2j * np.pi * (position @ moment))

@@ -10,42 +10,43 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mrisim._types import Complex, Float
-from mrisim.data import Phantom, ReconSpec
+from mrisim.data import ReconSpec
 from mrisim.errors import ConsistencyError, Finding, Problem
 from mrisim.physics.coils import CoilArray
 
+_MOST_ELEMENTS = 256
 Coils = ArrayLike | CoilArray | int | str | None
 
 
-def sensitivities_at(coils: Coils, phantom: Phantom) -> Complex[np.ndarray, "coils spins"] | None:
-    """Receive sensitivities at the isochromats; None for one uniform coil.
+def resolve_coils(coils: Coils, n_spins: int) -> CoilArray | Complex[np.ndarray, "coils spins"] | None:
+    """Receive coils as an array of elements or as sensitivities at the isochromats; None for one uniform coil.
 
     Args:
         coils: None or "uniform"; a number of elements on the default ring; a `CoilArray`; or an array (coils, spins).
-        phantom: The isochromats.
+        n_spins: Isochromats of the phantom.
 
     Raises:
         ConsistencyError: an array of another shape, or no such name.
     """
-    if coils is None or (isinstance(coils, str) and coils == "uniform"):
-        return None
+    if coils is None or isinstance(coils, CoilArray):
+        return coils
     if isinstance(coils, str):
+        if coils == "uniform":
+            return None
         if not coils.isdigit():
-            raise ConsistencyError(
-                Problem(f"must be 'uniform' or a number of coil elements, but is '{coils}'", "Use coils=8", path="coils")
-            )
+            rule = f"must be 'uniform' or a number of coil elements, but is '{coils}'"
+            raise ConsistencyError(Problem(rule, "Use coils=8", path="coils"))
         coils = int(coils)
     if isinstance(coils, int):
-        if not 1 <= coils <= 256:
-            raise ConsistencyError(Problem(f"must be between 1 and 256 elements, but is {coils}", path="coils"))
-        coils = CoilArray(n=coils)
-    if isinstance(coils, CoilArray):
-        return coils.sensitivity(np.asarray(phantom.position))
+        if not 1 <= coils <= _MOST_ELEMENTS:
+            raise ConsistencyError(
+                Problem(f"must be from 1 to {_MOST_ELEMENTS} elements, but is {coils}", path="coils")
+            )
+        return CoilArray(elements=coils)
     values = np.asarray(coils, dtype=complex)
-    if values.ndim != 2 or values.shape[1] != phantom.n_spins:
-        raise ConsistencyError(
-            Problem(f"must have shape (n_coils, {phantom.n_spins}), but has {values.shape}", path="coils")
-        )
+    if values.ndim != 2 or values.shape[1] != n_spins or not np.all(np.isfinite(values)):
+        rule = f"must be finite and have shape (n_coils, {n_spins}), but has {values.shape}"
+        raise ConsistencyError(Problem(rule, path="coils"))
     return values
 
 
