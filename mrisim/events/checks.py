@@ -23,6 +23,7 @@ PHYSICAL = ("x", "y", "z")
 EXCESS = 1e-6  # relative excess over a limit that rounding may make
 OFF_RASTER = 1e-4  # distance from a raster, in steps of it, that rounding may make
 ROUNDING = 1e-10  # of times inside a block [s]
+DIGITS = 12  # that corner times are compared with [log10 s]
 MULTIPLE = "be a multiple of"
 
 
@@ -181,13 +182,14 @@ def _limits_of_kind(
     weights: Float[np.ndarray, "members 3 3"],
 ) -> Iterator[Violation]:
     system, groups = blocks.system, blocks.gradient_groups
-    times = np.unique(np.concatenate([shape.times for shape in shapes if shape is not None]))
+    corners = [None if shape is None else np.round(shape.times, DIGITS) for shape in shapes]
+    times = np.unique(np.concatenate([one for one in corners if one is not None]))
     value, slope = np.zeros((3, len(times))), np.zeros((3, max(len(times) - 1, 0)))
-    for axis, shape in enumerate(shapes):
-        if shape is None:
+    for axis, (shape, own) in enumerate(zip(shapes, corners, strict=True)):
+        if shape is None or own is None:
             continue
-        inside = (times >= shape.times[0]) & (times <= shape.times[-1])
-        value[axis] = np.where(inside, np.interp(times, shape.times, shape.values), 0.0)
+        inside = (times >= own[0]) & (times <= own[-1])
+        value[axis] = np.where(inside, np.interp(times, own, shape.values), 0.0)
         slope[axis] = np.where(inside[1:] & inside[:-1], np.diff(value[axis]) / np.diff(times), 0.0)
     for rule, basis, limit, dimension in (
         ("gradient amplitude", value, system.max_gradient, GRADIENT),

@@ -153,6 +153,19 @@ def test_shapes_with_other_corners_add_up_where_they_overlap():
     assert violation.time == pytest.approx(1.5e-3)
 
 
+def test_corners_that_differ_by_rounding_only_are_one():
+    """(0.1 + 0.2) and 0.3 ms are two numbers; the slew rate between them is none."""
+    late = trapezoid(ramp=200e-6, delay=(0.1 + 0.2) * 1e-3 + 1e-19)
+    seq = build(
+        [{"gx": 0, "gy": 1, "duration": 3e-3}],
+        gradients=[(0, 30 * MT), (1, 30 * MT)],
+        gradient_shapes=[trapezoid(ramp=300e-6), late],
+        geometry=Geometry(rotation=turn_z(0)),
+    )
+    assert late.times[0] != 300e-6
+    assert check_hardware(seq) == ()
+
+
 def test_step_from_block_to_block():
     up = GradientShape(times=np.array([0.0, 1e-3]), values=np.array([0.0, 1.0]))
     down = GradientShape(times=np.array([0.0, 1e-3]), values=np.array([1.0, 0.0]))
