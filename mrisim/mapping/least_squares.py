@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -10,10 +11,10 @@ import jax.numpy as jnp
 
 from mrisim._types import Array, Bool, Float
 
-try:
-    from jax import enable_x64 as enable_x64
-except ImportError:  # JAX before 0.8
-    from jax.experimental import enable_x64 as enable_x64
+if hasattr(jax, "enable_x64"):
+    double_precision = partial(jax.enable_x64, True)
+else:  # older JAX
+    from jax.experimental import enable_x64 as double_precision  # pyright: ignore[reportAttributeAccessIssue]
 
 GROW, SHRINK = 4.0, 0.1
 DAMPING = 1e-3  # first damping, relative to the diagonal of JᵀJ

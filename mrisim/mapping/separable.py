@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,9 +17,9 @@ import numpy as np
 
 from mrisim._types import Array, Bool, Float
 from mrisim.errors import ConsistencyError, Problem
-from mrisim.mapping.least_squares import enable_x64, levenberg_marquardt, normal_equations, solve_positive
+from mrisim.mapping.least_squares import double_precision, levenberg_marquardt, normal_equations, solve_positive
 
-CHUNK = 8192  # voxels per call of the compiled fit
+CHUNK = 2048  # voxels per call of the compiled fit
 GRID = 64  # time constants that the search tries, equidistant in their logarithm
 STEPS = 16  # from within a step of the grid; a handful do, the rest is for noise
 Design = Callable[[Float[Array, ""], Float[Array, "n columns"], Float[Array, " extra"]], Float[Array, "q n"]]
@@ -60,12 +60,15 @@ class Voxels(NamedTuple):
     counts: Mapping[str, int]
 
 
+Values = Any  # Array inside jit, np.ndarray outside
+
+
 class _Fit(NamedTuple):
-    log_time: Array
-    amplitudes: Array
-    variance: Array  # of log time, then of the amplitudes
-    cost: Array
-    converged: Array
+    log_time: Values
+    amplitudes: Values
+    variance: Values  # of log time, then of the amplitudes
+    cost: Values
+    converged: Values
 
 
 def fit(
@@ -96,10 +99,10 @@ def fit(
     n = signal.shape[1]
     extra = np.zeros((len(signal), 0)) if extra is None else extra
     signs = np.ones((1, n)) if signs is None else signs
-    finite = np.isfinite(signal).all(axis=1) & np.isfinite(extra).all(axis=1)
+    finite = np.all(np.isfinite(signal), axis=1) & np.all(np.isfinite(extra), axis=1)
     scale = np.where(finite, np.abs(np.where(finite[:, None], signal, 0.0)).max(axis=1), 0.0)
     usable = np.flatnonzero(finite & (scale > 0))
-    with enable_x64(True):
+    with double_precision():
         found = _run((design, admissible), signal[usable] / scale[usable, None], extra[usable], settings, signs, bounds)
     q = found.amplitudes.shape[1]
     degrees = n * (2 if np.iscomplexobj(signal) else 1) - (1 + q * (2 if np.iscomplexobj(signal) else 1))
@@ -224,12 +227,14 @@ def _search(design: Design, parts: tuple[Array, ...], voxel: Array, settings: Ar
     """
     grid = jnp.linspace(jnp.log(bounds[0]), jnp.log(bounds[1]), GRID)
 
-    def cost(log_time):
+    def better(best, log_time):
         columns, amplitudes, _ = _project(design, log_time, parts, voxel, settings)
-        return sum(jnp.sum((_model(columns, c) - part) ** 2) for c, part in zip(amplitudes, parts, strict=True))
+        cost = sum(jnp.sum((_model(columns, c) - part) ** 2) for c, part in zip(amplitudes, parts, strict=True))
+        wins = cost < best[0]  # False for a cost that is not a number
+        return (jnp.where(wins, cost, best[0]), jnp.where(wins, log_time, best[1])), None
 
-    costs = jax.vmap(cost)(grid)
-    return grid[jnp.argmin(jnp.where(jnp.isfinite(costs), costs, jnp.inf))]
+    (_, start), _ = jax.lax.scan(better, (jnp.full_like(grid[0], jnp.inf), grid[0]), grid)
+    return start
 
 
 def _uncertainty(design: Design, log_time: Array, parts: tuple[Array, ...], voxel: Array, settings: Array):

@@ -12,7 +12,7 @@ from mrisim._types import Complex, Float
 from mrisim.errors import ConsistencyError, Problem
 
 
-def uniform(positions: ArrayLike) -> Complex[np.ndarray, "1 *shape"]:
+def uniform(positions: ArrayLike) -> Complex[np.ndarray, "1 ..."]:
     """One coil that receives everywhere alike.
 
     Args:
@@ -69,7 +69,7 @@ class CoilArray:
         centers = self.radius * outward + height[:, None] * np.array([0.0, 0.0, 1.0])
         return centers + np.asarray(self.center), -outward
 
-    def sensitivity(self, positions: ArrayLike) -> Complex[np.ndarray, "coils *shape"]:
+    def sensitivity(self, positions: ArrayLike) -> Complex[np.ndarray, "coils ..."]:
         """Complex sensitivity of each element, first ring first.
 
         Args:

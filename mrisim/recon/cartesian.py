@@ -79,8 +79,8 @@ def scatter(layout: CartesianLayout, samples: Complex[np.ndarray, " placed"]) ->
         grid = np.zeros(size, dtype=samples.dtype)
         grid[layout.index] = samples
         return grid
-    real = np.bincount(layout.index, weights=samples.real, minlength=size)
-    imaginary = np.bincount(layout.index, weights=samples.imag, minlength=size)
+    real = np.bincount(layout.index, weights=np.real(samples), minlength=size)
+    imaginary = np.bincount(layout.index, weights=np.imag(samples), minlength=size)
     return (real + 1j * imaginary).astype(samples.dtype)
 
 

@@ -103,7 +103,7 @@ def _check_options(raw: RawData, spec: ReconSpec, window: str, combination: str)
 
 
 def _coil_images(raw: RawData, layout: CartesianLayout, window: str) -> Complex[np.ndarray, "coils contrast z y x"]:
-    weight = _sample_weights(layout, window).astype(raw.signal.real.dtype)
+    weight = _sample_weights(layout, window).astype(np.real(raw.signal).dtype)
     images = np.empty((raw.signal.shape[0], *layout.image_shape), dtype=raw.signal.dtype)
     scale = 1.0 / (layout.points * layout.voxel**2)
     for coil, signal in enumerate(raw.signal):
