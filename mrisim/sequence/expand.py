@@ -162,7 +162,7 @@ class Assembly:
             return spread.ravel() if everywhere else spread[mask]
 
         blocks = over(self.starts[leaf]).astype(np.int64)
-        self.duration[blocks] = over(leaf.duration)
+        self.duration[blocks] = np.round(over(leaf.duration), 12)
         self.name[blocks] = len(self.names)
         self.names.append(" + ".join(leaf.events) or "wait")
         if leaf.rotation is not None:
@@ -194,10 +194,10 @@ class Assembly:
         )  # fmt: skip
 
     def _add_sampling(self, sampling: Any, blocks: np.ndarray, over: Any) -> None:
-        on = over(sampling.on)
+        on, train = over(sampling.on), sampling.train
         phase = np.radians(np.mod(np.round(over(sampling.phase), 9), 360.0))
         self.adc.add(
-            blocks[on], samples=sampling.samples, dwell=sampling.dwell, delay=sampling.delay, phase=phase[on],
+            blocks[on], samples=train.samples, dwell=train.dwell, delay=train.delay, phase=phase[on],
             frequency=over(sampling.frequency)[on],
         )  # fmt: skip
 
@@ -205,7 +205,7 @@ class Assembly:
         key = ("gradient", np.round(times, 12).tobytes(), np.round(unit, 12).tobytes())
         if key not in self._shape_keys:
             self._shape_keys[key] = len(self.gradient_shapes)
-            self.gradient_shapes.append(GradientShape(times=times, values=unit))
+            self.gradient_shapes.append(GradientShape(times=np.round(times, 12), values=unit))
         return self._shape_keys[key]
 
     def _gradients(self) -> tuple[GradientTable, dict[str, np.ndarray]]:

@@ -50,27 +50,23 @@ class Pulse:
     thickness: float  # [m], inf for none
     position: np.ndarray  # [m]
 
-    @property
-    def center(self) -> float:
-        """From the start of the block [s]."""
-        return self.delay + self.shape.center
 
-    @property
-    def stop(self) -> float:
-        """End of the pulse from the start of the block [s]."""
-        return self.delay + self.shape.duration
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """When a pulse is on, from the start of its block [s]."""
+
+    start: float
+    center: float
+    stop: float
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Sampling:
-    """A resolved ADC event; arrays over loops."""
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """When samples are taken, from the start of the block."""
 
     samples: int
     dwell: float  # [s]
     delay: float  # [s]
-    phase: np.ndarray  # [deg]
-    frequency: np.ndarray  # [Hz]
-    on: np.ndarray  # bool
 
     @property
     def duration(self) -> float:
@@ -78,8 +74,18 @@ class Sampling:
 
     @property
     def center(self) -> float:
-        """Time of sample N//2 from the start of the block [s]."""
+        """Time of sample N//2 [s]."""
         return self.delay + (self.samples // 2 + 0.5) * self.dwell
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Sampling:
+    """A resolved ADC event; arrays over loops."""
+
+    train: Train
+    phase: np.ndarray  # [deg]
+    frequency: np.ndarray  # [Hz]
+    on: np.ndarray  # bool
 
 
 @lru_cache(maxsize=256)
@@ -155,38 +161,51 @@ class Parts:
         path = inside_folder(self.collector.source.folder, name)
         return _read_columns(path, name, most)
 
+    def pulse_window(self, event: str, scope: Scope) -> Window:
+        """When the pulse of an event is on; phase and frequency need not be known."""
+        return scope.remember(("window", event), lambda: self._make_window(event, scope))
+
+    def _make_window(self, event: str, scope: Scope) -> Window:
+        spec, system = self.events[event], scope.globals.system
+        assert spec.rf is not None
+        shape, axis, delay = self.shape(event, scope), self._select_axis(event), system.rf_dead_time
+        if axis != NONE:
+            delay = self._selection(event, AXES[axis], scope)[1]
+        if spec.rf.delay is not None:
+            delay = self._rf_delay(event, scope, delay, axis)
+        delay = math.ceil(delay / system.rf_raster - 1e-6) * system.rf_raster
+        return Window(start=delay, center=delay + shape.center, stop=delay + shape.duration)
+
+    def _select_axis(self, event: str) -> int:
+        spec = self.events[event]
+        axes = [i for i, name in enumerate(AXES) if getattr(getattr(spec, name), "select", None) is not None]
+        if len(axes) > 1:
+            with self.collector.at(("events", event, AXES[axes[1]], "select")):
+                raise SpecError(f"must select along one axis, but {AXES[axes[0]]} selects too")
+        return axes[0] if axes else NONE
+
     def pulse(self, event: str, scope: Scope) -> Pulse:
         """The RF event of an event."""
         return scope.remember(("pulse", event), lambda: self._make_pulse(event, scope))
 
     def _make_pulse(self, event: str, scope: Scope) -> Pulse:
         spec, path = self.events[event], ("events", event, "rf")
-        rf, shape, system = spec.rf, self.shape(event, scope), scope.globals.system
+        rf, shape, axis = spec.rf, self.shape(event, scope), self._select_axis(event)
         assert rf is not None
-        amplitude, flip, turned = self._strength(event, scope, shape)
+        amplitude, flip, turned = self.strength(event, scope)
         frequency = self._frequency(rf.frequency, (*path, "frequency"), scope)
-        axis, thickness, position = NONE, math.inf, np.zeros(_ONES)
-        delay = system.rf_dead_time
-        for index, name in enumerate(AXES):
-            gradient = getattr(spec, name)
-            if gradient is None or gradient.select is None:
-                continue
-            if axis != NONE:
-                with self.collector.at(("events", event, name, "select")):
-                    raise SpecError(f"must select along one axis, but {AXES[axis]} selects too")
-            axis = index
-            thickness = scope.positive(gradient.select, ("events", event, name, "select"), LENGTH)
+        thickness, position = math.inf, np.zeros(_ONES)
+        if axis != NONE:
+            gradient, place = getattr(spec, AXES[axis]), ("events", event, AXES[axis])
+            thickness = scope.positive(gradient.select, (*place, "select"), LENGTH)
             if gradient.at is not None:
-                position = scope.array(gradient.at, ("events", event, name, "at"), LENGTH)
-            waveform, delay = self._selection(event, name, scope)
-            frequency = frequency + self._plateau(waveform) * position
-        if rf.delay is not None:
-            delay = self._rf_delay(event, scope, delay, axis)
+                position = scope.array(gradient.at, (*place, "at"), LENGTH)
+            frequency = frequency + self._plateau(self._selection(event, AXES[axis], scope)[0]) * position
         phase = scope.array(rf.phase, (*path, "phase"), ANGLE) + 180.0 * turned
         return Pulse(
             shape=shape, amplitude=amplitude, phase=phase, frequency=frequency, flip=flip,
-            delay=math.ceil(delay / system.rf_raster - 1e-6) * system.rf_raster, use=Use[rf.use.upper()],
-            axis=axis, thickness=thickness, position=position,
+            delay=self.pulse_window(event, scope).start, use=Use[rf.use.upper()], axis=axis, thickness=thickness,
+            position=position,
         )  # fmt: skip
 
     @staticmethod
@@ -206,9 +225,10 @@ class Parts:
                 raise SpecError(f"must be at least {dead}, the RF dead time, but is {show(delay, TIME)}. Set {dead}")
         return delay
 
-    def _strength(self, event: str, scope: Scope, shape: RFShape) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Amplitude, flip angle [rad], and where a negative one turns the phase."""
-        rf, path = self.events[event].rf, ("events", event, "rf")
+    def strength(self, event: str, scope: Scope) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Amplitude [Hz], flip angle [rad], and where a negative one turns the phase."""
+        rf, path, shape = self.events[event].rf, ("events", event, "rf"), self.shape(event, scope)
+        assert rf is not None
         area = abs(np.sum(shape.samples * np.diff(shape.edges)))
         with self.collector.at(path):
             if rf.flip is not None and rf.amplitude is not None:
@@ -335,14 +355,21 @@ class Parts:
         """The ADC event of an event."""
         return scope.remember(("sampling", event), lambda: self._make_sampling(event, scope))
 
+    def train(self, event: str, scope: Scope) -> Train:
+        """When an event samples; phase and frequency need not be known."""
+        return scope.remember(("train", event), lambda: self._make_train(event, scope))
+
+    def _make_train(self, event: str, scope: Scope) -> Train:
+        adc = self.events[event].adc
+        assert adc is not None
+        samples, dwell = self._train(adc, ("events", event, "adc"), scope)
+        return Train(samples=samples, dwell=dwell, delay=self._adc_delay(event, scope, samples * dwell))
+
     def _make_sampling(self, event: str, scope: Scope) -> Sampling:
         adc, path = self.events[event].adc, ("events", event, "adc")
         assert adc is not None
-        samples, dwell = self._train(adc, path, scope)
         return Sampling(
-            samples=samples,
-            dwell=dwell,
-            delay=self._adc_delay(event, scope, samples * dwell),
+            train=self.train(event, scope),
             phase=scope.array(adc.phase, (*path, "phase"), ANGLE),
             frequency=self._frequency(adc.frequency, (*path, "frequency"), scope),
             on=scope.truth(adc.on, (*path, "on")),
@@ -413,11 +440,11 @@ class Parts:
         spec, system = self.events[event], scope.globals.system
         ends = [0.0]
         if spec.rf is not None:
-            ends.append(self.pulse(event, scope).stop + system.rf_ringdown_time)
+            ends.append(self.pulse_window(event, scope).stop + system.rf_ringdown_time)
         ends += [self.gradient(event, axis, scope).duration for axis in AXES if getattr(spec, axis) is not None]
         if spec.adc is not None:
-            sampling = self.sampling(event, scope)
-            ends.append(sampling.delay + sampling.duration + system.adc_dead_time)
+            train = self.train(event, scope)
+            ends.append(train.delay + train.duration + system.adc_dead_time)
         return math.ceil(max(ends) / system.block_raster - 1e-6) * system.block_raster
 
     def property_of(self, path: tuple[str, ...], scope: Scope) -> Value:
@@ -441,17 +468,17 @@ class Parts:
                 Problem(f"must be a property of {event}.{path[1]}, but '{text}' is none", did_you_mean(word, table))
             )
         if path[1] == "rf":
-            return table[path[2]](self.pulse(event, scope))
+            return table[path[2]](self, event, scope)
         if path[1] == "adc":
-            return table[path[2]](self.sampling(event, scope))
+            return table[path[2]](self.train(event, scope))
         return table[path[2]](self.gradient(event, path[1], scope), lambda: self._center(event, scope))
 
     def _center(self, event: str, scope: Scope) -> float:
         spec = self.events[event]
         if spec.rf is not None:
-            return self.pulse(event, scope).center
+            return self.pulse_window(event, scope).center
         if spec.adc is not None:
-            return self.sampling(event, scope).center
+            return self.train(event, scope).center
         raise SpecError(f"must have a pulse or an ADC in the event {event} to have a center, but has neither")
 
     def anchor(self, event: str, parts: tuple[str, ...], scope: Scope) -> float:
@@ -465,10 +492,10 @@ class Parts:
                 f"but is '{'.'.join((event, *parts))}'"
             )
         if part == "rf":
-            pulse = self.pulse(event, scope)
-            return {"start": pulse.delay, "center": pulse.center, "end": pulse.stop}[point]
+            pulse = self.pulse_window(event, scope)
+            return {"start": pulse.start, "center": pulse.center, "end": pulse.stop}[point]
         if part == "adc":
-            adc = self.sampling(event, scope)
+            adc = self.train(event, scope)
             return {"start": adc.delay, "center": adc.center, "end": adc.delay + adc.duration}[point]
         times = self.gradient(event, part, scope).times
         return {"start": float(times[0]), "center": 0.5 * float(times[0] + times[-1]), "end": float(times[-1])}[point]
@@ -579,13 +606,13 @@ _GRADIENT_PROPERTIES = {
 }
 _PROPERTIES: dict[str, dict[str, Any]] = {
     "rf": {
-        "center": lambda p: Quantity.of(p.center, TIME),
-        "delay": lambda p: Quantity.of(p.delay, TIME),
-        "duration": lambda p: Quantity.of(p.shape.duration, TIME),
-        "end": lambda p: Quantity.of(p.stop, TIME),
-        "bandwidth": lambda p: Quantity.of(p.shape.bandwidth, FREQUENCY),
-        "amplitude": lambda p: Quantity(p.amplitude, FREQUENCY),
-        "flip": lambda p: Quantity(np.degrees(p.flip), ANGLE),
+        "center": lambda p, e, s: Quantity.of(p.pulse_window(e, s).center, TIME),
+        "delay": lambda p, e, s: Quantity.of(p.pulse_window(e, s).start, TIME),
+        "end": lambda p, e, s: Quantity.of(p.pulse_window(e, s).stop, TIME),
+        "duration": lambda p, e, s: Quantity.of(p.shape(e, s).duration, TIME),
+        "bandwidth": lambda p, e, s: Quantity.of(p.shape(e, s).bandwidth, FREQUENCY),
+        "amplitude": lambda p, e, s: Quantity(p.strength(e, s)[0], FREQUENCY),
+        "flip": lambda p, e, s: Quantity(np.degrees(p.strength(e, s)[1]), ANGLE),
     },
     "adc": {
         "center": lambda a: Quantity.of(a.center, TIME),
