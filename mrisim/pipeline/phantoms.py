@@ -70,7 +70,13 @@ class PhantomSource:
             return self.fixed
         sampling = self._sampling(self.model, seq)
         geometry = sampling.geometry
-        key = (sampling.extent, sampling.voxel, sampling.isochromats, geometry.rotation.tobytes(), geometry.center.tobytes())
+        key = (
+            sampling.extent,
+            sampling.voxel,
+            sampling.isochromats,
+            geometry.rotation.tobytes(),
+            geometry.center.tobytes(),
+        )
         if key not in self._cache:
             self._cache[key] = self.model.sample(sampling)
         return self._cache[key]

@@ -243,9 +243,7 @@ def _truth(source: PhantomSource, maps: Mapping[str, ParameterMap]) -> Truth | N
 
 def _truth_maps(truth: Truth, maps: Mapping[str, ParameterMap]) -> dict[str, ParameterMap]:
     return {
-        name: ParameterMap(
-            name=name, unit=estimate.unit, data=truth.maps[name], grid=estimate.grid, mask=estimate.mask
-        )
+        name: ParameterMap(name=name, unit=estimate.unit, data=truth.maps[name], grid=estimate.grid, mask=estimate.mask)
         for name, estimate in maps.items()
         if name in truth.maps
     }

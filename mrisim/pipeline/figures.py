@@ -1,0 +1,43 @@
+"""The figures of a result, as PNG files in memory."""
+
+from __future__ import annotations
+
+from mrisim.pipeline.records import Result, ScanResult
+from mrisim.units import TIME, show
+
+
+def draw_all(result: Result) -> dict[str, bytes]:
+    """Name → PNG: sequence diagram, trajectory, k-space and image of each scan, each map beside its truth."""
+    figures: dict[str, bytes] = {}
+    for name, scan in result.scans.items():
+        figures.update(_draw_scan(name, scan))
+    figures.update(_draw_maps(result))
+    return figures
+
+
+def _draw_scan(name: str, scan: ScanResult) -> dict[str, bytes]:
+    from mrisim import plot
+
+    seq, raw = scan.sequences[0], scan.raw[0]
+    figures = {f"{name}_sequence": plot.png(plot.sequence(seq, title=f"{name}: {seq.name}"))}
+    if len(raw.time):
+        figures[f"{name}_trajectory"] = plot.png(plot.trajectory(raw))
+    if scan.image is not None:
+        figures[f"{name}_kspace"] = plot.png(plot.kspace(raw))
+        figures[f"{name}_image"] = plot.png(plot.image(scan.image, title=f"{name}: {seq.name}"))
+    elif len(raw.time):
+        curves = {"real": raw.signal[0].real, "imaginary": raw.signal[0].imag, "magnitude": abs(raw.signal[0])}
+        title = f"{name}: {seq.name}, {show(seq.duration, TIME, digits=4)}"
+        figures[f"{name}_signal"] = plot.png(plot.signal(raw.time * 1e3, curves, xlabel="time / ms", title=title))
+    return figures
+
+
+def _draw_maps(result: Result) -> dict[str, bytes]:
+    from mrisim import plot
+
+    figures = {}
+    for name, estimate in result.maps.items():
+        figures[f"map_{name}"] = plot.png(plot.parameter_map(estimate))
+        if name in result.truth:
+            figures[f"map_{name}_comparison"] = plot.png(plot.map_comparison(result.truth[name], estimate))
+    return figures

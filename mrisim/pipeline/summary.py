@@ -1,0 +1,201 @@
+"""The report of a result: what stands on its page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from mrisim.events.blocks import Parameter, Sequence
+from mrisim.pipeline.records import Result, ScanResult, TissueRow
+from mrisim.report import Page, Picture, Section, Table, Text, render
+from mrisim.units import TIME, show
+
+_SHOWN_AS = {"s": (1e3, "ms")}
+
+
+def document(result: Result, figures: dict[str, bytes]) -> str:
+    """HTML of the report."""
+    sections = [_overview(result, figures)]
+    if result.maps:
+        sections.append(_maps(result, figures))
+    sections += [_scan(scan, figures) for scan in result.scans.values()]
+    sections.append(_provenance(result))
+    facts = (
+        ("phantom", _phantom_name(result)),
+        ("scans", str(len(result.scans))),
+        ("scan time", scan_time(sum(seq.duration for scan in result.scans.values() for seq in scan.sequences))),
+        ("isochromats", f"{max(scan.phantom.n_spins for scan in result.scans.values()):,}"),
+        ("computed in", f"{sum(result.seconds.values()):.1f} s"),
+        ("findings", str(len(result.findings)) if result.findings else "none"),
+    )
+    page = Page(title=result.protocol.name, subtitle=result.protocol.description, facts=facts, sections=tuple(sections))
+    return render(page)
+
+
+def tissue_rows(rows: Iterable[TissueRow]) -> Table:
+    """Table tissue · true · estimated · error, as the terminal and the report show it.
+
+    Example:
+        >>> row = TissueRow("T1", "s", "white_matter", 100, 0.8, 0.808, 0.01)
+        >>> tissue_rows([row]).rows
+        (('T1', 'white matter', '100', '800 ms', '808 ± 10 ms', '+1.0 %'),)
+    """
+    return Table(
+        head=("map", "tissue", "voxels", "true", "estimated", "error"),
+        rows=tuple(_row(row) for row in rows),
+        right=("voxels", "true", "estimated", "error"),
+    )
+
+
+def scan_time(seconds: float) -> str:
+    """Duration as a user reads it.
+
+    Example:
+        >>> scan_time(75.2)
+        '1 min 15 s'
+    """
+    if seconds < 60:
+        return show(seconds, TIME, digits=4)
+    return f"{int(seconds // 60)} min {round(seconds % 60)} s"
+
+
+def parameter_text(parameter: Parameter) -> str:
+    """Value of a parameter in a user's unit.
+
+    Example:
+        >>> from mrisim.units import LENGTH
+        >>> parameter_text(Parameter("fov", (0.24, 0.24), LENGTH))
+        '240 mm, 240 mm'
+    """
+    values = parameter.value if isinstance(parameter.value, (tuple, list, np.ndarray)) else (parameter.value,)
+    return ", ".join(_value_text(value, parameter) for value in values)
+
+
+def _value_text(value: object, parameter: Parameter) -> str:
+    if isinstance(value, (bool, str)) or not isinstance(value, (int, float, np.number)):
+        return str(value).lower() if isinstance(value, bool) else str(value)
+    return show(float(value), parameter.dimension)
+
+
+def _row(row: TissueRow) -> tuple[str, ...]:
+    factor, unit = _SHOWN_AS.get(row.unit, (1.0, "" if row.unit == "1" else row.unit))
+    digits = 4 if row.true * factor < 1000 else 5
+    true, found = (f"{value * factor:.{digits}g}" for value in (row.true, row.estimated))
+    spread = f"{row.spread * factor:.2g}"
+    return (
+        row.quantity,
+        row.tissue.replace("_", " "),
+        str(row.voxels),
+        f"{true} {unit}".rstrip(),
+        f"{found} ± {spread} {unit}".rstrip(),
+        f"{row.error * 100:+.1f} %",
+    )
+
+
+def _phantom_name(result: Result) -> str:
+    model = next(iter(result.scans.values())).phantom.model
+    return model.name if model is not None else result.protocol.phantom
+
+
+def _overview(result: Result, figures: dict[str, bytes]) -> Section:
+    head = ("scan", "sequence", "TE", "TR", "TI", "matrix", "duration")
+    rows = tuple(_scan_row(scan) for scan in result.scans.values())
+    content: list[Table | Picture | Text] = [Table(head=head, rows=rows, right=("duration",))]
+    for finding in result.findings:
+        content.append(Text(text=str(finding)))
+    if result.tissues:
+        content.append(tissue_rows(result.tissues))
+    for name in result.scans:
+        key = f"{name}_image"
+        if key in figures:
+            wide = len(result.scans[name].raw) > 2
+            content.append(Picture(png=figures[key], caption=f"{name}: images", wide=wide))
+    return Section(title="Overview", content=tuple(content))
+
+
+def _scan_row(scan: ScanResult) -> tuple[str, ...]:
+    cells = [scan.name, scan.sequences[0].name]
+    for name in ("te", "tr", "ti"):
+        values = scan.image.coordinates.get(name, np.zeros(0)) if scan.image is not None else np.zeros(0)
+        finite = np.unique(values[np.isfinite(values)])
+        cells.append(", ".join(show(float(value), TIME, digits=4) for value in finite[:8]))
+    recon = scan.sequences[0].recon
+    cells.append(" × ".join(str(n) for n in recon.matrix if n > 1) if recon is not None else "")
+    cells.append(scan_time(sum(seq.duration for seq in scan.sequences)))
+    return tuple(cells)
+
+
+def _maps(result: Result, figures: dict[str, bytes]) -> Section:
+    content: list[Table | Picture | Text] = []
+    for name, estimate in result.maps.items():
+        fit = estimate.provenance.get("fit", {})
+        options = ", ".join(f"{key}: {value}" for key, value in fit.items())
+        compared = f"map_{name}_comparison"
+        key = compared if compared in figures else f"map_{name}"
+        content.append(Picture(png=figures[key], caption=f"{name} ({options})", wide=key == compared))
+    return Section(title="Maps", content=tuple(content))
+
+
+def _scan(scan: ScanResult, figures: dict[str, bytes]) -> Section:
+    seq = scan.sequences[0]
+    captions = {
+        "sequence": "Sequence diagram of the first repetition with readouts; hatched delays are shortened.",
+        "trajectory": "k-space trajectory, logical axes.",
+        "kspace": "k-space magnitude.",
+        "signal": "Signal.",
+    }
+    pictures = [
+        Picture(png=figures[f"{scan.name}_{kind}"], caption=caption, wide=kind == "sequence")
+        for kind, caption in captions.items()
+        if f"{scan.name}_{kind}" in figures
+    ]
+    about = " ".join(
+        part for part in (seq.description, f"Reference: {seq.reference}." if seq.reference else "") if part
+    )
+    content: list[Table | Picture | Text] = [Text(text=about)] if about else []
+    content += [*pictures, _parameters(scan), _timing(seq)]
+    source = Path(seq.source)
+    if source.is_file():
+        text = source.read_text(encoding="utf-8")
+        content.append(Text(title=f"Specification {source.name}", text=text, code=True, folded=True))
+    return Section(title=f"Scan {scan.name}", content=tuple(content))
+
+
+def _parameters(scan: ScanResult) -> Table:
+    """All parameters; those that differ between runs with all their values."""
+    first = scan.sequences[0].parameters
+    rows = []
+    for name, parameter in first.items():
+        values = dict.fromkeys(parameter_text(seq.parameters[name]) for seq in scan.sequences)
+        set_by = "default" if all(seq.parameters[name].is_default for seq in scan.sequences) else "set"
+        rows.append((name, " | ".join(values), set_by, parameter.doc))
+    return Table(head=("parameter", "value", "from", "meaning"), rows=tuple(rows))
+
+
+def _timing(seq: Sequence) -> Table:
+    rows = []
+    for r in seq.timing:
+        fill = f"{r.fill} {show(r.fill_duration, TIME)}" if r.fill else ""
+        rows.append((r.name, r.start, r.stop, show(r.asked, TIME), show(r.found, TIME), fill))
+    return Table(
+        head=("timing", "from", "to", "asked", "found", "solved delay"), rows=tuple(rows), right=("asked", "found")
+    )
+
+
+def _provenance(result: Result) -> Section:
+    seconds = tuple((name, f"{value:.2f}") for name, value in result.seconds.items())
+    total = ("total", f"{sum(result.seconds.values()):.2f}")
+    options = tuple(
+        (name, "default" if value is None else str(value)) for name, value in result.provenance["options"].items()
+    )
+    versions = tuple(result.provenance["versions"].items())
+    content: list[Table | Picture | Text] = [
+        Table(head=("phase", "seconds"), rows=(*seconds, total), right=("seconds",)),
+        Table(head=("option", "value"), rows=options),
+        Table(head=("software", "version"), rows=versions),
+    ]
+    if result.protocol.text:
+        content.append(Text(title="Protocol", text=result.protocol.text, code=True, folded=True))
+    return Section(title="How it was made", content=tuple(content))
