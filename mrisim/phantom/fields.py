@@ -102,6 +102,7 @@ def _convolve(source: Float[np.ndarray, "x y z"], counts: Int[np.ndarray, " 3"])
     square = (kx**2)[:, None] + (ky**2)[None, :] + kz**2
     square[0, 0, 0] = 1.0
     kernel = 1.0 / 3.0 - kz**2 / square
-    kernel[0, 0, 0] = 0.0
+    if source.shape[2] > 1:
+        kernel[0, 0, 0] = 0.0  # mean over all directions; without structure along z, kz is zero and 1/3 stays
     result = fft.irfftn(spectrum * kernel, s=source.shape)
     return np.ascontiguousarray(result[: counts[0], : counts[1], : counts[2]])

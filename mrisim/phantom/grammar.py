@@ -8,6 +8,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 
 from mrisim.errors import Problem, SpecError
 from mrisim.phantom.quantities import (
+    COUNT_SCHEMA,
     Angle,
     FieldStrength,
     Frequency,
@@ -25,6 +26,8 @@ from mrisim.phantom.quantities import (
 MAX_FOLDS = 60
 MAX_SHAPES = 2000
 MAX_POINTS = 10_000
+MAX_SEED = 2**31 - 1
+MAX_ISOCHROMATS = 100_000
 
 Plane = tuple[Length, Length]
 Space = tuple[Length, Length, Length]
@@ -42,7 +45,7 @@ class Parameter(Strict):
 
 
 class CustomTissue(Strict):
-    """A tissue of one's own: properties that replace those of the tissue it extends; T1 and T2 where it extends none."""
+    """A tissue of one's own: properties that replace those of the tissue it extends; without one, T1 and T2 are due."""
 
     extends: str | None = None
     T1: Time | None = None
@@ -139,12 +142,22 @@ class PolygonSpec(Strict):
     height: PositiveLength | None = None
 
 
+def _axis_kind(value: Any) -> str:
+    return "direction" if isinstance(value, (list, tuple)) else "axis name"
+
+
+Axis = Annotated[
+    Annotated[Literal["x", "y", "z"], Tag("axis name")] | Annotated[tuple[float, float, float], Tag("direction")],
+    Discriminator(_axis_kind),
+]
+
+
 class CylinderSpec(Strict):
     """Round cylinder about an axis; along z it is as high as the phantom unless a height is given."""
 
     radius: PositiveLength
     height: PositiveLength | None = None
-    axis: Literal["x", "y", "z"] | tuple[float, float, float] = "z"
+    axis: Axis = "z"
     center: Center = ORIGIN
 
     @model_validator(mode="after")
@@ -183,10 +196,10 @@ class RibbonSpec(Strict):
     """Folded ellipsoid: furrows of a depth and width, in seeded places, run over it like the sulci of a cortex."""
 
     radii: PositiveSpace
-    folds: Annotated[int, Field(ge=1, le=MAX_FOLDS)] = 14
+    folds: Annotated[int, Field(ge=1, le=MAX_FOLDS), COUNT_SCHEMA] = 14
     depth: NonNegativeLength
     width: PositiveLength
-    seed: Annotated[int, Field(ge=0)] = 1
+    seed: Annotated[int, Field(ge=0, le=MAX_SEED), COUNT_SCHEMA] = 1
     wander: NonNegativeLength = 4e-3
     center: Center = ORIGIN
     turn: Turn = 0.0
@@ -298,8 +311,11 @@ class LinearB1(Strict):
 
 
 class B1Spec(Strict):
-    """Transmit field relative to nominal: `center` falling to `edge` with the square of the distance from the z axis, or a
-    polynomial. The edge lies at half the phantom's size, or at `over`."""
+    """Transmit field relative to nominal, as a bowl or as a polynomial.
+
+    The bowl goes from `center` to `edge` with the square of the distance from the z axis; the edge lies at half the
+    phantom's size, or at `over`.
+    """
 
     center: NonNegative | None = None
     edge: NonNegative | None = None
@@ -338,13 +354,13 @@ class PhantomFile(Strict):
     description: str | None = None
     sources: list[str] | None = None
     extends: str | None = None
-    parameters: dict[str, Parameter] = {}
+    parameters: dict[str, Parameter] = Field(default_factory=dict)
     field: FieldStrength | None = None
     size: Size | None = None
     extrude: PositiveLength | None = None
     voxel: Voxel | None = None
-    isochromats: Annotated[int, Field(ge=1, le=100_000)] | None = None
+    isochromats: Annotated[int, Field(ge=1, le=MAX_ISOCHROMATS), COUNT_SCHEMA] | None = None
     t2_prime: bool | None = None
-    tissues: dict[str, TissueRef] = {}
-    shapes: Annotated[list[ShapeSpec], Field(max_length=MAX_SHAPES)] = []
+    tissues: dict[str, TissueRef] = Field(default_factory=dict)
+    shapes: list[ShapeSpec] = Field(default_factory=list, max_length=MAX_SHAPES)
     fields: FieldsSpec | None = None

@@ -124,8 +124,8 @@ def load_model(
         1.5
     """
     chain = _read_chain(name_or_path)
-    values = _parameter_values(chain, parameters)
-    parsed = _validated(chain, values)
+    values, problems = _parameter_values(chain, parameters)
+    parsed = _validated(chain, values, problems)
     merged = _merged([spec for _, spec in parsed])
     strength = merged.field or DEFAULT_FIELD if field is None else _parsed(field, units.FIELD, "field")
     thickness = merged.extrude if extrude is None else _length(extrude, "extrude")
@@ -144,7 +144,7 @@ def json_schema() -> dict[str, Any]:
 
 
 def _relaxed(part: Any) -> Any:
-    """A mapping of fractions looks like a custom tissue to a schema, so one match is not demanded to be the only one."""
+    """The schema with `anyOf` for `oneOf`: fractions of tissues look like a custom tissue to it."""
     if isinstance(part, dict):
         return {"anyOf" if key == "oneOf" else key: _relaxed(value) for key, value in part.items() if key != "default"}
     return [_relaxed(value) for value in part] if isinstance(part, list) else part
@@ -210,8 +210,10 @@ def _read_chain(name_or_path: str | Path) -> list[Source]:
             raise SpecError(content.problem(("extends",), f"must extend at most {MAX_EXTENDS} files, but extends more"))
 
 
-def _parameter_values(chain: list[Source], given: Mapping[str, Quantity]) -> dict[str, str | float | int]:
-    """Value of every parameter of a chain of files, as text with a unit or as a number."""
+def _parameter_values(
+    chain: list[Source], given: Mapping[str, Quantity]
+) -> tuple[dict[str, str | float | int], list[Problem]]:
+    """Value of every parameter of a chain of files, as text with a unit or as a number; and what is wrong with them."""
     declared: dict[str, tuple[Source, grammar.Parameter]] = {}
     problems: list[Problem] = []
     for content in chain:
@@ -232,13 +234,12 @@ def _parameter_values(chain: list[Source], given: Mapping[str, Quantity]) -> dic
         try:
             values[name] = _parameter_value(parameter, given.get(name, parameter.value))
         except MrisimError as error:
+            values[name] = parameter.value
             if name in given:
                 problems += [replace(problem, path=name) for problem in error.problems]
             else:
                 problems += [content.problem(("parameters", name), p.rule, p.remedy) for p in error.problems]
-    if problems:
-        raise SpecError(problems)
-    return values
+    return values, problems
 
 
 def _parameter_value(parameter: grammar.Parameter, value: Quantity) -> str | float | int:
@@ -258,35 +259,44 @@ def _parameter_value(parameter: grammar.Parameter, value: Quantity) -> str | flo
     return value if isinstance(value, str) else f"{number!r} {_SI.get(dimension, match[1])}"
 
 
-def _substituted(part: Any, values: Mapping[str, str | float | int]) -> Any:
+def _substituted(part: Any, values: Mapping[str, str | float | int], used: set[str]) -> Any:
+    """Data with the values of parameters in place of their names, `-name` included."""
     if isinstance(part, dict):
-        return {key: _substituted(value, values) for key, value in part.items()}
+        return {key: _substituted(value, values, used) for key, value in part.items()}
     if isinstance(part, list):
-        return [_substituted(value, values) for value in part]
-    if not isinstance(part, str):
+        return [_substituted(value, values, used) for value in part]
+    name = part.removeprefix("-").strip() if isinstance(part, str) else ""
+    if name not in values:
         return part
-    if part.startswith("-") and part[1:].strip() in values:
-        value = values[part[1:].strip()]
-        return _negative(value) if isinstance(value, str) else -value
-    return values.get(part, part)
+    used.add(name)
+    value = values[name]
+    if part == name:
+        return value
+    return _negative(value) if isinstance(value, str) else -value
 
 
 def _negative(text: str) -> str:
     return text.removeprefix("-") if text.startswith("-") else f"-{text.removeprefix('+')}"
 
 
-def _validated(chain: list[Source], values: Mapping[str, Any]) -> list[tuple[Source, grammar.PhantomFile]]:
-    parsed, problems = [], []
+def _validated(
+    chain: list[Source], values: Mapping[str, Any], problems: list[Problem]
+) -> list[tuple[Source, grammar.PhantomFile]]:
+    parsed, used = [], set()
     for content in chain:
         raw = content.data
         if isinstance(raw, dict):
             kept = ("parameters", "phantom", "description", "sources", "extends")
-            raw = {key: part if key in kept else _substituted(part, values) for key, part in raw.items()}
+            raw = {key: part if key in kept else _substituted(part, values, used) for key, part in raw.items()}
         content = replace(content, data=raw)
         try:
             parsed.append((content, source.validate(grammar.PhantomFile, content)))
         except SpecError as error:
-            problems += error.problems
+            problems = problems + list(error.problems)
+    for name in sorted(set(values) - used):
+        place = next(c for c in reversed(chain) if name in c.data.get("parameters", {}))
+        rule = "must be used somewhere in the file, but is not"
+        problems = [*problems, place.problem(("parameters", name), rule, "Remove it", at_key=True)]
     if problems:
         raise SpecError(problems)
     return parsed
@@ -313,6 +323,7 @@ class _Resolver:
     ):
         self.parsed, self.merged, self.field = parsed, merged, strength
         self.problems: list[Problem] = []
+        self.said: set[str] = set()  # a tissue that is used ten times is reported once
         self.tissues: list[Tissue] = [AIR]
         self.named: dict[str, Tissue] = {}
         self.size = self._size(extrude)
@@ -328,7 +339,7 @@ class _Resolver:
         for content, spec in self.parsed:
             for i, entry in enumerate(spec.shapes):
                 self._shape(content, ("shapes", i), entry, shapes, points)
-        if not shapes and not points:
+        if not shapes and not points and not self.problems:
             self.problems.append(self.parsed[-1][0].problem((), "must hold at least one shape, but holds none"))
         if self.problems:
             raise SpecError(self.problems)
@@ -394,7 +405,9 @@ class _Resolver:
         except SpecError as error:
             for problem in error.problems:
                 deeper = (*path, problem.path) if problem.path else path
-                self.problems.append(content.problem(deeper, problem.rule, problem.remedy))
+                if problem.path or problem.rule not in self.said:
+                    self.problems.append(content.problem(deeper, problem.rule, problem.remedy))
+                self.said.add(problem.rule)
             return None
 
     def _custom(self, ref: grammar.CustomTissue, name: str) -> Tissue:

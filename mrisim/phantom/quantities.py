@@ -78,6 +78,9 @@ NonNegative = Annotated[float, *_quantity(units.NUMBER, low=0.0)]
 Share = Annotated[float, *_quantity(units.NUMBER, low=0.0, high=1.0)]
 
 
+COUNT_SCHEMA = WithJsonSchema({"type": ["integer", "string"], "description": "whole number, or a parameter's name"})
+
+
 def field_name(field: float) -> str:
     """Field strength [T] as the table spells it.
 

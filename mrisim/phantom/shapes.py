@@ -232,7 +232,7 @@ class Waves:
 class Ribbon:
     """A folded ellipsoid: furrows of a given width and depth run over its surface like the sulci of a cortex.
 
-    Around z there are `folds` furrows at seeded, uneven angles; they bend on their way in (`wander`), each reaches in to a
+    Around z there are `folds` furrows at seeded, uneven angles. They bend on their way in (`wander`), each reaches to a
     depth of its own, their floors are round, and they fade towards the poles. Two ribbons of the same seed, folds and
     wander have their furrows in the same places, so that a wider furrow in the inner one leaves a layer of even
     thickness between both. No closed form of its Fourier transform exists.
