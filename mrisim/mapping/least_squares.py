@@ -14,7 +14,9 @@ from mrisim._types import Array, Bool, Float
 if hasattr(jax, "enable_x64"):
     double_precision = partial(jax.enable_x64, True)
 else:  # older JAX
-    from jax.experimental import enable_x64 as double_precision  # pyright: ignore[reportAttributeAccessIssue]
+    from jax import experimental
+
+    double_precision = experimental.enable_x64  # pyright: ignore[reportAttributeAccessIssue]
 
 GROW, SHRINK = 4.0, 0.1
 DAMPING = 1e-3  # first damping, relative to the diagonal of JᵀJ

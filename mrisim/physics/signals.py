@@ -218,7 +218,7 @@ def spoiled_gradient_echo_approach(
     e1 = jnp.exp(-tr / t1)
     factor = e1 * jnp.cos(flip)
     steady = (1 - e1) / (1 - factor)
-    return jnp.sin(flip) * (steady + (start - steady) * factor**n)
+    return jnp.sin(flip) * (steady + (start - steady) * jnp.power(factor, jnp.asarray(n)))
 
 
 def look_locker_time_constant(flip: Value, tr: Value, t1: Value) -> Float[Array, "*shape"]:
@@ -384,7 +384,7 @@ def mprage(
     e1 = jnp.exp(-echo_spacing / t1)
     factor = e1 * jnp.cos(flip)
     steady = (1 - e1) / (1 - factor)
-    whole, part = factor**pulses, factor**center
+    whole, part = (jnp.power(factor, jnp.asarray(count)) for count in (pulses, center))
     inverted = jnp.cos(inversion)
     # Mz before the train is 1 - (1 - inverted · Mz) · before, and Mz before the inversion follows from it
     gain = after * whole * before * inverted

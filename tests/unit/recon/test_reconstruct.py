@@ -90,7 +90,7 @@ def test_order_of_lines_does_not_matter(scans):
 
 
 def test_slices_come_out_by_position(scans):
-    """SLC indexes the positions as the sequence lists them; the image is in ascending order, whatever the excitation order."""
+    """SLC indexes the positions as the sequence lists them; the image is in ascending order of position."""
     positions, fov = (0.01, -0.02, 0.0, 0.025), (0.2, 0.2, 0.005)
     raw = scans.acquire(
         lambda k, echo, slice_label, average: (slice_label + 1) * scans.ellipse(k, (0, 0), 0.05, 0.06) * fov[2],
@@ -108,10 +108,11 @@ def test_missing_lines_are_zero_and_said(scans):
     partial = reconstruct(scans.acquire(object_, *arguments, lines=range(4, 16)))
     emptied = reconstruct(scans.acquire(lambda k, *_: object_(k) * (k[:, 1] > -4.5 / 0.2), *arguments))
     np.testing.assert_allclose(partial.data, emptied.data, rtol=0, atol=100 * EPS * np.abs(emptied.data).max())
-    assert [str(finding) for finding in partial.findings] == [
+    (finding,) = partial.findings
+    assert str(finding) == (
         "k-space coverage: 25% of the lines were not acquired and are taken as zero. "
         "Expect lower resolution, or aliasing if lines are missing inside."
-    ]
+    )
     assert emptied.findings == ()
 
 
@@ -234,8 +235,8 @@ BROKEN = {
     ),
     "LIN against the trajectory": (
         lambda raw: break_label(raw, "LIN", lambda v: v[::-1].copy()),
-        "LIN: must agree with the trajectory, but readout 0 says 5 and its k is that of 0. "
-        "Encode line n with the area (n - 6 // 2) / fov and rewind it after the readout.",
+        ("LIN: must agree with the trajectory, but readout 0 says 5 and its k is that of 0. "
+         "Encode line n with the area (n - 6 // 2) / fov and rewind it after the readout."),
     ),
     "LIN beyond the matrix": (
         lambda raw: break_label(raw, "LIN", lambda v: v + 1),
@@ -243,8 +244,8 @@ BROKEN = {
     ),
     "REV": (
         lambda raw: break_label(raw, "REV", lambda v: v + 1),
-        "REV: must be set where k runs backwards and only there, but readout 0 runs forwards. "
-        "Correct the label or the sign of the read gradient.",
+        ("REV: must be set where k runs backwards and only there, but readout 0 runs forwards. "
+         "Correct the label or the sign of the read gradient."),
     ),
     "SLC": (
         lambda raw: break_label(raw, "SLC", lambda v: 2 * v),
@@ -256,28 +257,28 @@ BROKEN = {
     ),
     "dummies acquired": (
         lambda raw: without(raw, "AVG"),
-        "readouts: each point of k-space must be sampled once per average, but line 0 at position 0 is sampled 2 times. "
-        "Tell the readouts apart by AVG, ECO, SET or REP, or turn the ADC off in dummy repetitions.",
+        ("readouts: each point of k-space must be sampled once per average, but line 0 at position 0 is sampled "
+         "2 times. Tell the readouts apart by AVG, ECO, SET or REP, or turn the ADC off in dummy repetitions."),
     ),
     "field of view": (
         lambda raw: replace(raw, recon=replace(raw.recon, fov=(0.3, 0.2, 0.005))),
-        "recon.matrix: field of view × sampling step must be 1 or a fraction of it that gives whole columns, but is 1.5, "
-        "5.33333 columns for a matrix of 8. Make the flat area of the read gradient matrix / fov.",
+        ("recon.matrix: field of view × sampling step must be 1 or a fraction of it that gives whole columns, but is "
+         "1.5, 5.33333 columns for a matrix of 8. Make the flat area of the read gradient matrix / fov."),
     ),
     "echo off center": (
         lambda raw: replace(raw, k=raw.k + np.array([0.4 / 0.2, 0, 0])),
-        "k: samples must lie on the grid that has k = 0 on it, but readout 0 is 0.4 steps off. "
-        "Prephase with the area from the start of the read gradient to sample N//2, and sample its flat top.",
+        ("k: samples must lie on the grid that has k = 0 on it, but readout 0 is 0.4 steps off. "
+         "Prephase with the area from the start of the read gradient to sample N//2, and sample its flat top."),
     ),
     "readout beyond the matrix": (
         lambda raw: replace(raw, k=raw.k + np.array([2 / 0.2, 0, 0])),
-        "recon.matrix: samples must lie within the 8 columns of k-space, but reach column 9. "
-        "Center the readout on k = 0, or raise the matrix.",
+        ("recon.matrix: samples must lie within the 8 columns of k-space, but reach column 9. "
+         "Center the readout on k = 0, or raise the matrix."),
     ),
     "mixed sampling": (
         lambda raw: replace(raw, k=raw.k * np.where(np.arange(len(raw.k)) < 8, 0.5, 1.0)[:, None] ** [1, 0, 0]),
-        "readouts: all readouts must sample k in equal steps, but readout 0 steps 2.5 1/m and others 5 1/m. "
-        "Use one dwell time and one read gradient for all readouts.",
+        ("readouts: all readouts must sample k in equal steps, but readout 0 steps 2.5 1/m and others 5 1/m. "
+         "Use one dwell time and one read gradient for all readouts."),
     ),
     "no read gradient": (
         lambda raw: replace(raw, k=raw.k * [0, 1, 1]),

@@ -31,9 +31,10 @@ def test_findings_are_kept_once():
 
 
 MAGNITUDE = {"recon": {"magnitude": True}}
+OTHER_GRID = "must lie on the grid of the first image, but lies on another"
 DIFFERENT = {
-    "shape": (scan(0.1, grid=Grid.of((3, 3, 1), (1e-3,) * 3)), "must lie on the grid of the first image, but lies on another"),
-    "center": (scan(0.1, grid=Grid.of((2, 3, 1), (1e-3, 1e-3, 5e-3))), "must lie on the grid of the first image, but lies on another"),
+    "shape": (scan(0.1, grid=Grid.of((3, 3, 1), (1e-3,) * 3)), OTHER_GRID),
+    "center": (scan(0.1, grid=Grid.of((2, 3, 1), (1e-3, 1e-3, 5e-3))), OTHER_GRID),
     "coordinates": (scan(0.1, coordinates={}), "must have the coordinates of the first image, but has others"),
     "magnitude": (scan(0.1, provenance=MAGNITUDE), "must be complex or a magnitude as the first image, but is not"),
 }  # fmt: skip
@@ -48,5 +49,5 @@ def test_images_that_differ_are_refused(case):
 
 
 def test_nothing_is_refused():
-    with pytest.raises(ConsistencyError, match="^images: must hold at least one image, but is empty.$"):
+    with pytest.raises(ConsistencyError, match=r"^images: must hold at least one image, but is empty\.$"):
         stack([])
