@@ -108,7 +108,13 @@ def read_source(path: str | Path) -> Source:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise SpecError(Problem(f"must be a readable file, but is not: {reason}", file=str(path))) from None
-    return parse_source(text, file=str(path), folder=path.parent)
+    return parse_source(text, file=_shown(path), folder=path.parent)
+
+
+def _shown(path: Path) -> str:
+    """Path as a message shows it: relative where it lies in the working folder."""
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_absolute() and path.is_relative_to(here) else str(path)
 
 
 def parse_source(text: str, file: str = "<text>", folder: Path | None = None) -> Source:

@@ -108,6 +108,10 @@ class Scope(Protocol):
         """Value of a parameter, definition or loop variable."""
         ...
 
+    def knows(self, name: str) -> bool:
+        """Whether a name has a value, be it a wrong one."""
+        ...
+
     def attribute(self, path: tuple[str, ...]) -> Value:
         """Value of a dotted name: a component of a list or a property of an event."""
         ...
@@ -410,10 +414,7 @@ class _Evaluator(ast.NodeVisitor):
         return function.call(_Call(name, values, [self.spell(n) for n in ordered], ordered, self))
 
     def _apply(self, node: ast.Call, name: str) -> Quantity:
-        try:
-            table = self.scope.lookup(name)
-        except SpecError:
-            table = None
+        table = self.scope.lookup(name) if self.scope.knows(name) else None
         if not isinstance(table, Table):
             remedy = did_you_mean(name, FUNCTIONS)
             raise SpecError(Problem(f"must call functions of the language only, but calls '{name}'", remedy))

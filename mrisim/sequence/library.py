@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,11 @@ def load_sequence(name_or_path: str | Path, **parameters: Any) -> Sequence:
         >>> load_sequence("flash_2d", TE="6 ms").parameters["TE"].value
         0.006
     """
-    source = load_source(name_or_path)
+    return sequence_from_source(load_source(name_or_path), parameters)
+
+
+def sequence_from_source(source: Source, parameters: Mapping[str, Any]) -> Sequence:
+    """Expand a specification that is read already; see `load_sequence`."""
     model = validate(SequenceModel, source)
     assert isinstance(model, SequenceModel)
     return expand(model, source, resolve_system(model.system, source), parameters)
@@ -90,7 +95,13 @@ def _extended(path: Path, above: tuple[Path, ...]) -> Source:
     source = read_source(path)
     if not isinstance(source.data, dict):
         raise SpecError(source.problem((), "must be a mapping with name, events and timeline, but is not"))
-    _refuse_later(source)
+    refuse_later(source)
+    if "mrisim" not in source.data:
+        raise SpecError(
+            source.problem(
+                (), "must have the key 'mrisim', the version of the language, but has none", "Add 'mrisim: 1'"
+            )
+        )
     if "extends" not in source.data:
         return source
     name, at = source.data["extends"], ("extends",)
@@ -125,7 +136,8 @@ def _base(source: Source, name: str) -> Path:
                             did_you_mean(name, known)))  # fmt: skip
 
 
-def _refuse_later(source: Source) -> None:
+def refuse_later(source: Source) -> None:
+    """Refuse keys of a later version of the language."""
     problems = [
         source.problem(
             (key,), f"must be left out for now: '{key}' ({text}) is not in this version", f"Remove '{key}'", at_key=True

@@ -18,6 +18,9 @@ from mrisim.units import EXAMPLES, NUMBER, Dimension, show
 class _Nothing:
     """A scope without names: what a literal is evaluated in."""
 
+    def knows(self, name: str) -> bool:
+        return False
+
     def lookup(self, name: str) -> Value:
         raise SpecError(f"must be a number with its unit, but names '{name}'")
 

@@ -33,6 +33,7 @@ MAX_SAMPLES = 1_000_000
 MAX_FILE = 20_000_000
 PARTS = ("rf", "gx", "gy", "gz", "adc")
 LONGEST = 86_400.0  # of one event [s]
+LONGEST_PULSE = 0.2  # [s]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -90,7 +91,11 @@ class Sampling:
 
 @lru_cache(maxsize=256)
 def _shape(kind: str, arguments: tuple[tuple[str, Any], ...]) -> RFShape:
-    return getattr(waveforms, kind)(**dict(arguments))
+    with np.errstate(all="ignore"):
+        shape = getattr(waveforms, kind)(**dict(arguments))
+    if not (np.isfinite(shape.samples).all() and np.isfinite(shape.bandwidth)):
+        raise SpecError("must be a finite waveform, but is none. Choose other values for its shape")
+    return shape
 
 
 class Parts:
@@ -117,6 +122,7 @@ class Parts:
             text = getattr(rf, key, None)
             if text is not None:
                 arguments[key] = scope.positive(text, (*path, key), dimension)
+                self._bounded(arguments[key], _LARGEST_SHAPE.get(key, math.inf), (*path, key))
         if rf.shape in ("sinc", "gauss"):
             arguments["window"] = rf.window
         if rf.shape == "slr":
@@ -129,13 +135,18 @@ class Parts:
         with self.collector.at(path):
             return _shape(rf.shape, tuple(sorted(arguments.items())))
 
+    def _bounded(self, value: float, largest: float, path: KeyPath) -> None:
+        if value > largest:
+            with self.collector.at(path):
+                raise SpecError(f"must be at most {largest:g}, but is {value:g}")
+
     def _rf_time(self, scope: Scope, text: Any, path: KeyPath) -> float:
         """A duration on the RF raster."""
         duration, raster = scope.positive(text, path, TIME), scope.globals.system.rf_raster
         steps = round(duration / raster)
         with self.collector.at(path):
-            if duration > 10.0:
-                raise SpecError(f"must be at most 10 s, but is {show(duration, TIME)}")
+            if duration > LONGEST_PULSE:
+                raise SpecError(f"must be at most {show(LONGEST_PULSE, TIME)}, but is {show(duration, TIME)}")
             if abs(duration / raster - steps) > 1e-6 or steps == 0:
                 near = show(max(1, steps) * raster, TIME, digits=9)
                 raise SpecError(
@@ -501,6 +512,7 @@ class Parts:
         return {"start": float(times[0]), "center": 0.5 * float(times[0] + times[-1]), "end": float(times[-1])}[point]
 
 
+_LARGEST_SHAPE = {"time_bandwidth": 100.0, "center": 1.0, "passband_ripple": 1.0, "stopband_ripple": 1.0, "mu": 1e3}
 _SHAPE_NUMBERS: dict[str, Dimension] = {
     "time_bandwidth": NUMBER,
     "center": NUMBER,

@@ -152,6 +152,11 @@ class Scope:
             raise found
         return found
 
+    def knows(self, name: str) -> bool:
+        """Whether a name has a value here: see `mrisim.sequence.expression.Scope`."""
+        local = any(name in scope.variables or name in scope.lets for scope in self.chain())
+        return local or name in self.globals.parameters or name in self.globals.definitions
+
     def lookup(self, name: str) -> Value:
         """Value of a name: see `mrisim.sequence.expression.Scope`."""
         for scope in self.chain():
@@ -273,7 +278,6 @@ class Globals:
     events: Mapping[str, Any]
     properties: Callable[[tuple[str, ...], Scope], Value]
     fills: Mapping[str, Any] = field(default_factory=dict)
-    failed: frozenset[str] = frozenset()  # parameters whose value is wrong, and reported
     root: Scope | None = None
 
     def lookup(self, name: str, scope: Scope) -> Value:
@@ -283,8 +287,6 @@ class Globals:
         if name in self.definitions:
             # a definition may name loop variables, so it is evaluated where it is used
             return scope.remember(("definitions", name), lambda: self._definition(name, scope))
-        if name in self.failed:
-            raise SpecError(list(self.collector.problems.values()))
         if name in self.events:
             raise SpecError(f"must name a property such as {name}.duration, but is the event '{name}'")
         if name in self.fills:

@@ -1,0 +1,31 @@
+"""JSON Schema of the language, generated from the models, so that editors complete and check."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mrisim.sequence.grammar import LANGUAGE_VERSION, SequenceModel
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema (draft 2020-12) of a sequence file.
+
+    A file that extends another may leave out everything but the version.
+
+    Example:
+        >>> json_schema()["properties"]["mrisim"]["const"]
+        1
+    """
+    schema = SequenceModel.model_json_schema(by_alias=True)
+    required = schema.pop("required")
+    schema["properties"]["extends"] = {
+        "type": "string",
+        "description": "a sequence of the library, or a file beside this one",
+    }
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": f"mrisim sequence, version {LANGUAGE_VERSION} of the language",
+        **{key: value for key, value in schema.items() if key != "title"},
+        "required": ["mrisim"],
+        "anyOf": [{"required": required}, {"required": ["extends"]}],
+    }
