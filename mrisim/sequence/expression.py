@@ -140,9 +140,8 @@ class Expression:
         return value
 
 
-_LITERAL = re.compile(
-    rf"(?<![\w.])(?P<number>{NUMBER_PATTERN.removeprefix('[+-]?')})(?:\s*(?P<unit>{UNIT_PATTERN}))(?![\w(\[.])"
-)
+_UNSIGNED = NUMBER_PATTERN.removeprefix("[+-]?")
+_LITERAL = re.compile(rf"(?<![\w.])(?P<number>(?>{_UNSIGNED}))\s*(?P<unit>{UNIT_PATTERN})(?![\w(\[.])")
 _PLAIN_NUMBER = re.compile(rf"\s*{NUMBER_PATTERN}\s*")
 _PLACEHOLDER = "__literal_{}"
 
@@ -160,14 +159,16 @@ def parse_expression(text: str, gamma: float) -> Expression:
     """
     if len(text) > MAX_TEXT:
         raise SpecError(f"must be an expression of at most {MAX_TEXT} characters, but has {len(text)}")
+    if not text.replace("µ", "u").isascii():
+        raise SpecError(f"must be written in plain letters, but is '{_short(text)}'")
     if "__" in text:
         raise SpecError(f"must be an expression without '__', but is '{_short(text)}'")
     literals: list[Quantity] = []
 
     def replace(match: re.Match[str]) -> str:
         rest = text[match.end() :].lstrip()
-        if match["unit"] == "%" and re.match(r"[\w(.]", rest):
-            return match[0]  # a remainder
+        if match["unit"] == "1" or (match["unit"] == "%" and re.match(r"[\w(.]", rest)):
+            return match[0]  # no unit; a remainder
         factor, dimension = unit(match["unit"], gamma)
         scale = factor * _from_si(dimension)
         scale = round(scale) if dimension == ANGLE and abs(scale - round(scale)) < 1e-12 else scale
@@ -677,7 +678,8 @@ def _echo_order(c: _Call) -> Value:
             )
         )
     if not 1 <= center <= train:
-        raise SpecError(f"must have the center echo between 1 and {train}, but '{c.texts[2]}' is {center}")
+        rule = f"must have the center echo between 1 and {train}, but '{c.texts[2]}' is {center}"
+        raise SpecError(Problem(rule, f"Change {c.texts[2]}, or {c.texts[1]}"))
     return Table(echo_order(lines, train, center))
 
 

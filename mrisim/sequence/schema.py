@@ -18,10 +18,8 @@ def json_schema() -> dict[str, Any]:
     """
     schema = SequenceModel.model_json_schema(by_alias=True)
     required = schema.pop("required")
-    schema["properties"]["extends"] = {
-        "type": "string",
-        "description": "a sequence of the library, or a file beside this one",
-    }
+    what = "a sequence of the library, or a file beside this one"
+    schema["properties"]["extends"] = {"type": "string", "description": what}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": f"mrisim sequence, version {LANGUAGE_VERSION} of the language",
