@@ -13,6 +13,7 @@ from mrisim.events.blocks import Use
 from mrisim.events.moments import gradient_tracks, pulse_instances, readout_instances, total_gradient, total_moment
 from mrisim.paths import library_folder
 from mrisim.sequence import load_sequence
+from mrisim.units import show
 
 NAMES = sorted(path.stem for path in library_folder("sequences").glob("*.yaml"))
 SMALL = {"flash_3d": {"matrix": (32, 24, 12)}, "mprage": {"matrix": (32, 24, 12)}}  # the tests below hold all samples
@@ -288,3 +289,18 @@ def test_epi_lines_alternate(name):
     assert np.array_equal(r.reversed, r.line % 2)
     assert np.array_equal(r.line, np.arange(r.seq.recon.matrix[1]))
     assert np.ptp(np.diff(r.start)) < 1e-12
+
+
+def test_the_page_of_sequences_is_current():
+    page = (library_folder("sequences").parent / "docs" / "sequences.md").read_text(encoding="utf-8")
+    rows = {line.split("`")[1]: line for line in page.splitlines() if line.startswith("| `")}
+    assert sorted(rows) == NAMES
+    for name, row in rows.items():
+        seq = load_sequence(name)
+        assert seq.description in row
+        assert seq.reference in row
+        for key, parameter in seq.parameters.items():
+            first, *others = parameter.value if isinstance(parameter.value, tuple) else (parameter.value,)
+            shown = ", ".join(show(one, parameter.dimension) for one in (first, *others))
+            text = f"[{shown}]" if isinstance(parameter.value, tuple) else shown
+            assert f"`{key}` {text}" in row
