@@ -8,6 +8,7 @@ excitation. Transverse decay is in a result only where the function takes TE and
 from __future__ import annotations
 
 import jax.numpy as jnp
+from jax import lax
 
 from mrisim._types import Array, Complex, Float
 
@@ -218,7 +219,7 @@ def spoiled_gradient_echo_approach(
     e1 = jnp.exp(-tr / t1)
     factor = e1 * jnp.cos(flip)
     steady = (1 - e1) / (1 - factor)
-    return jnp.sin(flip) * (steady + (start - steady) * jnp.power(factor, jnp.asarray(n)))
+    return jnp.sin(flip) * (steady + (start - steady) * _power(factor, n))
 
 
 def look_locker_time_constant(flip: Value, tr: Value, t1: Value) -> Float[Array, "*shape"]:
@@ -296,7 +297,7 @@ def bssfp(flip: Value, tr: Value, t1: Value, t2: Value, df: Value = 0.0, time: V
     angle = 2 * jnp.pi * df * time
     mx, my = e2 * jnp.sin(phi), 1 - e2 * jnp.cos(phi)
     turn, quarter = jnp.cos(angle), jnp.sin(angle)
-    return scale * (mx * turn + my * quarter) + 1j * (scale * (my * turn - mx * quarter))
+    return lax.complex(scale * (mx * turn + my * quarter), scale * (my * turn - mx * quarter))
 
 
 def ssfp_fid(flip: Value, tr: Value, t1: Value, t2: Value) -> Float[Array, "*shape"]:
@@ -384,7 +385,7 @@ def mprage(
     e1 = jnp.exp(-echo_spacing / t1)
     factor = e1 * jnp.cos(flip)
     steady = (1 - e1) / (1 - factor)
-    whole, part = (jnp.power(factor, jnp.asarray(count)) for count in (pulses, center))
+    whole, part = _power(factor, pulses), _power(factor, center)
     inverted = jnp.cos(inversion)
     # Mz before the train is 1 - (1 - inverted · Mz) · before, and Mz before the inversion follows from it
     gain = after * whole * before * inverted
@@ -392,3 +393,8 @@ def mprage(
     end = offset / (1 - gain)
     first = 1 - (1 - inverted * end) * before
     return jnp.sin(flip) * (steady + (first - steady) * part)
+
+
+def _power(base: Float[Array, "*shape"], exponent: Value) -> Float[Array, "*shape"]:
+    """Power without a program of its own for each whole number."""
+    return jnp.power(base, jnp.asarray(exponent, dtype=base.dtype))
