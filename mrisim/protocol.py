@@ -155,6 +155,21 @@ def protocol_file(name_or_path: str | Path) -> Path | None:
     return path if isinstance(data, dict) and "protocol" in data else None
 
 
+def list_protocols() -> tuple[tuple[str, str, Path], ...]:
+    """Name, one line of description and file of every protocol in the library.
+
+    Example:
+        >>> "brain_demo" in [name for name, description, path in list_protocols()]
+        True
+    """
+    rows = []
+    for name, path in library_files("protocols").items():
+        data = read_source(path).data
+        text = data.get("description") or data.get("protocol") or "" if isinstance(data, dict) else ""
+        rows.append((name, " ".join(str(text).split()), path))
+    return tuple(rows)
+
+
 def json_schema() -> dict[str, Any]:
     """JSON Schema of a protocol file.
 

@@ -45,6 +45,21 @@ def output_folder(target: str | Path | None) -> Iterator[Path | None]:
         shutil.rmtree(building, ignore_errors=True)
 
 
+def writable_folder(folder: str | Path) -> Path:
+    """Folder to add files to, made where it is missing.
+
+    Raises:
+        ResourceError: it cannot be written.
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError as error:
+        raise _refused(folder, f"must be writable, but is not ({error.strerror})") from None
+
+
 def _check(target: Path) -> None:
     if target.exists() and not target.is_dir():
         raise _refused(target, "must be a folder, but is a file")

@@ -49,6 +49,12 @@ def tissue_rows(rows: Iterable[TissueRow]) -> Table:
     )
 
 
+def scan_table(result: Result) -> Table:
+    """One row per scan."""
+    head = ("scan", "sequence", "TE", "TR", "TI", "matrix", "duration")
+    return Table(head=head, rows=tuple(_scan_row(scan) for scan in result.scans.values()), right=("duration",))
+
+
 def scan_time(seconds: float) -> str:
     """Duration as a user reads it.
 
@@ -100,9 +106,7 @@ def _phantom_name(result: Result) -> str:
 
 
 def _overview(result: Result, figures: dict[str, bytes]) -> Section:
-    head = ("scan", "sequence", "TE", "TR", "TI", "matrix", "duration")
-    rows = tuple(_scan_row(scan) for scan in result.scans.values())
-    content: list[Table | Picture | Text] = [Table(head=head, rows=rows, right=("duration",))]
+    content: list[Table | Picture | Text] = [scan_table(result)]
     for finding in result.findings:
         content.append(Text(text=str(finding)))
     if result.tissues:
@@ -155,7 +159,7 @@ def _scan(scan: ScanResult, figures: dict[str, bytes]) -> Section:
         part for part in (seq.description, f"Reference: {seq.reference}." if seq.reference else "") if part
     )
     content: list[Table | Picture | Text] = [Text(text=about)] if about else []
-    content += [*pictures, _parameters(scan), _timing(seq)]
+    content += [*pictures, _parameters(scan), timing_table(seq)]
     source = Path(seq.source)
     if source.is_file():
         text = source.read_text(encoding="utf-8")
@@ -174,7 +178,8 @@ def _parameters(scan: ScanResult) -> Table:
     return Table(head=("parameter", "value", "from", "meaning"), rows=tuple(rows))
 
 
-def _timing(seq: Sequence) -> Table:
+def timing_table(seq: Sequence) -> Table:
+    """Timing constraints as asked and as found."""
     rows = []
     for r in seq.timing:
         fill = f"{r.fill} {show(r.fill_duration, TIME)}" if r.fill else ""

@@ -1,0 +1,5 @@
+"""`python -m mrisim`."""
+
+from mrisim.cli import main
+
+main()

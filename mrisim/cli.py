@@ -1,0 +1,405 @@
+"""Command line: arguments → pipeline, exit codes.
+
+Exit codes: 0 fine · 1 `check` found violations · 2 bad input, with its message and nothing else · 130 interrupted.
+Heavy imports stand inside the commands, so that `mrisim --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from mrisim.errors import MrisimError, Problem, SpecError
+
+if TYPE_CHECKING:
+    from mrisim.data import ReadoutTable
+    from mrisim.events.blocks import Sequence
+    from mrisim.pipeline import Result
+    from mrisim.report import Table
+
+VIOLATIONS, BAD_INPUT, INTERRUPTED = 1, 2, 130
+MAX_SHOWN = 20  # violations of a file
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+app = typer.Typer(
+    name="mrisim",
+    help="MRI simulator: YAML sequence and phantom in; k-space, images, maps and a report out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class Pulses(StrEnum):
+    """How pulses act."""
+
+    shaped = "shaped"
+    ideal = "ideal"
+
+
+class Spoiling(StrEnum):
+    """How transverse magnetisation is spoiled."""
+
+    gradient = "gradient"
+    ideal = "ideal"
+
+
+class Engine(StrEnum):
+    """State that the simulation carries."""
+
+    bloch = "bloch"
+
+
+class Precision(StrEnum):
+    """Precision of the device."""
+
+    float32 = "float32"
+    float64 = "float64"
+
+
+class Kind(StrEnum):
+    """Kinds of specification files."""
+
+    sequence = "sequence"
+    phantom = "phantom"
+    protocol = "protocol"
+
+
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Set a parameter; repeatable.")
+]
+OutOption = Annotated[Path | None, typer.Option("--out", help="Folder to write to.")]
+
+
+def _exits(command: _F) -> _F:
+    """Turn typed errors into their message and exit code."""
+
+    @functools.wraps(command)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return command(*args, **kwargs)
+        except MrisimError as error:
+            for line in str(error).splitlines():
+                typer.echo(f"error: {line}", err=True)
+            raise typer.Exit(BAD_INPUT) from None
+        except KeyboardInterrupt:
+            typer.echo("interrupted", err=True)
+            raise typer.Exit(INTERRUPTED) from None
+
+    return wrapper  # type: ignore[return-value]
+
+
+@app.command("list")
+@_exits
+def list_() -> None:
+    """List sequences, protocols and phantoms of the library."""
+    from mrisim.phantom import list_phantoms
+    from mrisim.protocol import list_protocols
+    from mrisim.sequence import list_sequences
+
+    for title, rows in (
+        ("sequences", list_sequences()),
+        ("protocols", list_protocols()),
+        ("phantoms", list_phantoms()),
+    ):
+        _print_rows((title, ""), [(row[0], row[1]) for row in rows])
+
+
+@app.command()
+@_exits
+def show(
+    name: Annotated[str, typer.Argument(help="Sequence or protocol: name in the library, or a .yaml file.")],
+    set_: SetOption = None,
+    out: OutOption = None,
+) -> None:
+    """Show resolved parameters, timing and readouts; with --out, draw sequence diagram and trajectory."""
+    from mrisim.protocol import load_protocol, protocol_file
+    from mrisim.sequence import load_sequence
+
+    if protocol_file(name) is not None:
+        _refuse_with_protocol(set_, out)
+        _show_protocol(load_protocol(name))
+        return
+    sequence = load_sequence(name, **assignments(set_ or []))
+    _show_sequence(sequence)
+    if out is not None:
+        _draw_sequence(sequence, out)
+
+
+@app.command()
+@_exits
+def run(
+    name: Annotated[str, typer.Argument(help="Sequence or protocol: name in the library, or a .yaml file.")],
+    phantom: Annotated[str | None, typer.Option(help="Name in the library, or a .yaml or .h5 file.")] = None,
+    set_: SetOption = None,
+    out: Annotated[Path, typer.Option("--out", help="Folder for files, figures and report.")] = Path("out"),
+    engine: Annotated[Engine, typer.Option(help="State of the spins.")] = Engine.bloch,
+    pulses: Annotated[Pulses | None, typer.Option(help="Pulses as played, or instantaneous.")] = None,
+    spoiling: Annotated[Spoiling | None, typer.Option(help="Spoiling as played, or perfect.")] = None,
+    noise: Annotated[str | None, typer.Option(help="Standard deviation of a sample, or 'snr 50'.")] = None,
+    coils: Annotated[int | None, typer.Option(min=1, max=256, help="Elements of the receive array.")] = None,
+    dtype: Annotated[Precision, typer.Option(help="Precision of the device.")] = Precision.float32,
+    memory: Annotated[str | None, typer.Option(help="Budget, such as '4 GiB'.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the noise.")] = 0,
+    voxel: Annotated[str | None, typer.Option(help="Side of a voxel in the plane, such as '1 mm'.")] = None,
+    isochromats: Annotated[int | None, typer.Option(min=1, help="Per voxel.")] = None,
+    field: Annotated[str | None, typer.Option(help="Field that tissues are looked up at, such as '1.5 T'.")] = None,
+) -> None:
+    """Simulate, reconstruct, fit maps, and write files, figures and a report."""
+    from mrisim.pipeline import run as run_pipeline
+
+    result = run_pipeline(
+        name,
+        phantom=phantom,
+        out=out,
+        set=assignments(set_ or []),
+        field=field,
+        engine=engine.value,
+        pulses=None if pulses is None else pulses.value,
+        spoiling=None if spoiling is None else spoiling.value,
+        dtype=dtype.value,
+        coils=coils,
+        noise=noise,
+        seed=seed,
+        memory=memory,
+        voxel=voxel,
+        isochromats=isochromats,
+        progress=True,
+    )
+    _print_result(result)
+
+
+@app.command()
+@_exits
+def demo(
+    out: Annotated[Path, typer.Option("--out", help="Folder for files, figures and report.")] = Path("out/demo"),
+) -> None:
+    """Run the brain exam: T1- and T2-weighted images, T1 and T2 maps against the truth."""
+    from mrisim.pipeline import run as run_pipeline
+
+    _print_result(run_pipeline("brain_demo", out=out, progress=True))
+
+
+@app.command()
+@_exits
+def check(
+    names: Annotated[list[str], typer.Argument(help="Files or names in the library.")],
+    set_: SetOption = None,
+) -> None:
+    """Check files: grammar, timing, and the scanner's limits. Exit code 1 where a limit is broken."""
+    broken = 0
+    for name in names:
+        violations = _violations(name, assignments(set_ or []))
+        typer.echo(f"{name}: {'fine' if not violations else f'{len(violations)} violations'}")
+        for violation in violations[:MAX_SHOWN]:
+            typer.echo(f"  {violation}")
+        if len(violations) > MAX_SHOWN:
+            typer.echo(f"  and {len(violations) - MAX_SHOWN} more")
+        broken += len(violations)
+    if broken:
+        raise typer.Exit(VIOLATIONS)
+
+
+@app.command()
+@_exits
+def schema(
+    kind: Annotated[Kind, typer.Argument(help="Which language.")],
+) -> None:
+    """Print the JSON Schema that editors complete and check specifications with."""
+    import importlib
+    import json
+
+    module = importlib.import_module(
+        {"sequence": "mrisim.sequence", "phantom": "mrisim.phantom"}.get(kind, "mrisim.protocol")
+    )
+    typer.echo(json.dumps(module.json_schema(), indent=2, ensure_ascii=False))
+
+
+@app.callback(invoke_without_command=True)
+def _options(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        from mrisim import __version__
+
+        typer.echo(f"mrisim {__version__}")
+        raise typer.Exit
+
+
+def assignments(texts: Iterable[str]) -> dict[str, Any]:
+    """Parameters from texts such as "TE=96 ms" and "fov=[240 mm, 200 mm]".
+
+    Raises:
+        SpecError: a text without `=`, a name given twice, or a value that is no YAML value; all at once.
+
+    Example:
+        >>> assignments(["TE=96ms", "matrix=192"])
+        {'TE': '96ms', 'matrix': 192}
+    """
+    from mrisim.source import parse_source
+
+    values: dict[str, Any] = {}
+    problems: list[Problem] = []
+    for text in texts:
+        name, equals, value = text.partition("=")
+        name = name.strip()
+        if not equals or not name.isidentifier() or not value.strip():
+            problems.append(Problem(f"must be NAME=VALUE, but is '{text}'", "Write --set TE=96ms", path="--set"))
+        elif name in values:
+            problems.append(Problem(f"must be given once, but '{name}' is given twice", path="--set"))
+        else:
+            try:
+                values[name] = parse_source(value, file="--set").data
+            except SpecError as error:
+                problems += [Problem(problem.rule, problem.remedy, path=f"--set {name}") for problem in error.problems]
+    if problems:
+        raise SpecError(problems)
+    return values
+
+
+def _violations(name: str, parameters: dict[str, Any]) -> list[str]:
+    """What is wrong with a file that its grammar allows; phantoms and protocols have their grammar only."""
+    from mrisim.pipeline.kinds import kind_of
+
+    kind = kind_of(name)
+    if kind == "phantom":
+        from mrisim.phantom import load_model
+
+        load_model(name, **parameters)
+        return []
+    from mrisim.sequence import load_sequence
+
+    if kind == "sequence":
+        return [str(violation) for violation in load_sequence(name, **parameters).check()]
+    from mrisim.pipeline.kinds import protocol_sequences
+
+    _refuse_with_protocol(list(parameters), None)
+    found = []
+    for scan, sequence in protocol_sequences(name):
+        found += [f"{scan}: {violation}" for violation in sequence.check()]
+    return list(dict.fromkeys(found))
+
+
+def _refuse_with_protocol(set_: list[str] | None, out: Path | None) -> None:
+    given = "--set" if set_ else "--out" if out is not None else ""
+    if given:
+        raise SpecError(
+            Problem("must be left out for a protocol, but is given", "Name one of its sequences", path=given)
+        )
+
+
+def _show_sequence(sequence: Sequence) -> None:
+    from mrisim.events.readouts import readout_table
+    from mrisim.pipeline.summary import parameter_text, scan_time, timing_table
+
+    typer.echo(f"{sequence.name}: {sequence.description}" if sequence.description else sequence.name)
+    if sequence.reference:
+        typer.echo(f"Reference: {sequence.reference}")
+    rows = [
+        (name, parameter_text(parameter), "" if parameter.is_default else "set", parameter.doc)
+        for name, parameter in sequence.parameters.items()
+    ]
+    _print_rows(("parameter", "value", "", "meaning"), rows)
+    if sequence.timing:
+        _print_table(timing_table(sequence))
+    typer.echo(found_times(readout_table(sequence)))
+    typer.echo(f"duration {scan_time(sequence.duration)}, {len(sequence.blocks):,} blocks")
+    for finding in sequence.findings:
+        typer.echo(f"note: {finding}")
+
+
+def found_times(table: ReadoutTable) -> str:
+    """TE, TR and TI as found in the blocks, one line.
+
+    Example:
+        >>> from mrisim.sequence import load_sequence
+        >>> from mrisim.events.readouts import readout_table
+        >>> found_times(readout_table(load_sequence("spin_echo", TE="20 ms", TR="1 s"))).startswith("found TE 20 ms")
+        True
+    """
+    import numpy as np
+
+    from mrisim.units import TIME
+    from mrisim.units import show as text
+
+    parts = []
+    for name in ("te", "tr", "ti"):
+        values = np.unique(np.round(getattr(table, name)[np.isfinite(getattr(table, name))], 9))
+        if len(values) == 0:
+            continue
+        few = ", ".join(text(float(value), TIME) for value in values[:4])
+        span = f"{text(float(values[0]), TIME)} to {text(float(values[-1]), TIME)}"
+        parts.append(f"{name.upper()} {few if len(values) <= 4 else span}")
+    return f"found {' · '.join(parts) or 'no echo time'} · {len(table)} readouts"
+
+
+def _show_protocol(protocol: Any) -> None:
+    typer.echo(f"{protocol.name}: {protocol.description}" if protocol.description else protocol.name)
+    typer.echo(f"phantom: {protocol.phantom}")
+    rows = []
+    for scan in protocol.scans:
+        settings = {key: list(dict.fromkeys(str(run[key]) for run in scan.runs)) for key in scan.runs[0]}
+        text = " · ".join(f"{key} {', '.join(values)}" for key, values in settings.items())
+        rows.append((scan.name, Path(scan.sequence).name, str(len(scan.runs)), text))
+    _print_rows(("scan", "sequence", "runs", "settings"), rows)
+    maps = [(name, ", ".join(f"{key}: {value}" for key, value in spec.items())) for name, spec in protocol.maps.items()]
+    _print_rows(("map", "fit"), maps)
+
+
+def _draw_sequence(sequence: Sequence, out: Path) -> None:
+    from mrisim import plot
+    from mrisim.pipeline.output import writable_folder
+
+    folder = writable_folder(out)
+    figures = {"sequence": plot.sequence(sequence)}
+    if (sequence.blocks.adc >= 0).any():
+        figures["trajectory"] = plot.trajectory(sequence)
+    for name, figure in figures.items():
+        path = folder / f"{name}.png"
+        path.write_bytes(plot.png(figure))
+        typer.echo(f"wrote {path}")
+
+
+def _print_result(result: Result) -> None:
+    from mrisim.pipeline.summary import scan_table, tissue_rows
+
+    _print_table(scan_table(result))
+    if result.tissues:
+        _print_table(tissue_rows(result.tissues))
+    for finding in result.findings:
+        typer.echo(f"note: {finding}")
+    seconds = " · ".join(f"{name} {value:.1f} s" for name, value in result.seconds.items() if value >= 0.05)
+    typer.echo(f"{sum(result.seconds.values()):.1f} s: {seconds}")
+    if result.folder is not None:
+        typer.echo(f"report: {result.folder / 'report.html'}")
+
+
+def _print_rows(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    from mrisim.report import Table
+
+    if rows:
+        _print_table(Table(head=head, rows=tuple(rows)))
+
+
+def _print_table(table: Table) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table as RichTable
+
+    shown = RichTable(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in table.head:
+        shown.add_column(name, justify="right" if name in table.right else "left", overflow="fold")
+    for row in table.rows:
+        shown.add_row(*(cell.replace("[", r"\[") for cell in row))
+    Console().print(shown)
+
+
+def main() -> None:
+    """Entry point of the command `mrisim`."""
+    app()
