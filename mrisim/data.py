@@ -18,7 +18,7 @@ class Geometry:
     """Where the package of slices or the slab lies: logical read, phase, slice → physical x, y, z."""
 
     rotation: Float[np.ndarray, "3 3"] = field(default_factory=lambda: np.eye(3))  # columns: read, phase, slice direction
-    center: Float[np.ndarray, "3"] = field(default_factory=lambda: np.zeros(3))  # physical [m]
+    center: Float[np.ndarray, " 3"] = field(default_factory=lambda: np.zeros(3))  # physical [m]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -31,6 +31,7 @@ Pulses = Literal["shaped", "ideal"]
 _LONGEST_INTERVAL = (
     10e-6  # a constant piece of a waveform is cut to this, so that relaxation within it is exact enough [s]
 )
+_PICOSECONDS = 12  # decimals: differences of absolute times agree to this
 _FULL_TURN = 2 * np.pi
 
 
@@ -182,8 +183,7 @@ class _Lowering:
         trains = self.trains(start, free)
         classes, readout, delay, offset = self.readout_classes(trains, free, at_free)
         has_pulse = piece != NONE
-        instance = pieces.pulse[piece]
-        event = self.instances.event[instance] if len(self.instances.event) else instance
+        event = self.instances.event[pieces.pulse[piece]] if len(pieces.pulse) else piece
         steps = StepTable(
             time=start,
             pulse=np.where(has_pulse, pulse_row[piece], NONE) if len(pulse_row) else piece,
@@ -262,7 +262,7 @@ class _Lowering:
         waveforms, waveform = self.unique_waveforms(pieces, event)
         flip = seq.rf.flip[event]
         amplitude = flip / _FULL_TURN if self.ideal else seq.rf.amplitude[event]
-        center = p.center[pieces.pulse] - pieces.start
+        center = np.round(p.center[pieces.pulse] - pieces.start, _PICOSECONDS)
         axis = seq.rf.slice_axis[event]
         directions = seq.axis_directions()[p.block[pieces.pulse]]
         normal = directions[np.arange(len(axis)), :, np.maximum(axis, 0)]
@@ -273,7 +273,7 @@ class _Lowering:
             "amplitude": amplitude,
             "frequency": np.zeros(len(event)) if self.ideal else seq.rf.frequency[event],
             "center": center,
-            "duration": pieces.stop - pieces.start,
+            "duration": np.round(pieces.stop - pieces.start, _PICOSECONDS),
             "flip": flip,
             "use": seq.rf.use[event],
             "slice_normal": normal,

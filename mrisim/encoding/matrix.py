@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -52,6 +53,12 @@ def encoder(
         n = sensitivity.shape[0] * real.shape[0]
         real, imag = (real * sr - imag * si).reshape(n, -1), (real * si + imag * sr).reshape(n, -1)
     return Encoder(real, imag - real, real + imag)
+
+
+@partial(jax.jit, static_argnames="size")
+def sum_runs(emitted: Float[Array, "steps 2 spins"], size: int) -> Float[Array, "steps 2 runs"]:
+    """Sum over runs of neighboring spins that the encoding cannot tell apart."""
+    return emitted if size == 1 else emitted.reshape(*emitted.shape[:2], -1, size).sum(axis=-1)
 
 
 @jax.jit

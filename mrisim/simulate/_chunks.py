@@ -41,6 +41,7 @@ class Work:
     segments: tuple[Segment, ...]
     trains: tuple[tuple[tuple[int, matrix.Train], ...], ...]  # per class: blocks of samples with their first sample
     groups: tuple[int, ...]  # per pulse: intervals between relaxations
+    run: int  # neighboring spins that the encoding cannot tell apart
     dtype: np.dtype
 
 
@@ -61,7 +62,7 @@ def precision(dtype: np.dtype):
     return jax.enable_x64(True) if np.dtype(dtype) == np.float64 else contextlib.nullcontext()
 
 
-def prepare(program: Program, phantom: Phantom, spoil: bool, tolerance: float, dtype: np.dtype) -> Work:
+def prepare(program: Program, phantom: Phantom, spoil: bool, tolerance: float, dtype: np.dtype, run: int = 1) -> Work:
     """Cut the steps into segments of equal length and place everything that chunks share."""
     length = min(SEGMENT, _round_up(program.n_steps, 32))
     segments = []
@@ -80,9 +81,9 @@ def prepare(program: Program, phantom: Phantom, spoil: bool, tolerance: float, d
 
 
 def relaxation_groups(program: Program, phantom: Phantom, tolerance: float) -> tuple[int, ...]:
-    """Intervals of each pulse between two relaxations that keep the tolerance."""
-    weight = np.asarray(phantom.weight) * np.asarray(phantom.pd)
-    rate = float(np.sum(weight / np.asarray(phantom.t2)) / max(float(np.sum(weight)), np.finfo(float).tiny))
+    """Intervals of each pulse between two relaxations that keep the tolerance for the median T2."""
+    rates = 1 / np.asarray(phantom.t2)[np.asarray(phantom.weight) * np.asarray(phantom.pd) > 0]
+    rate = float(np.median(rates)) if len(rates) else 0.0
     return tuple(bloch.relaxation_group(w, amplitude, rate, tolerance) for w, amplitude, _ in played_pulses(program))
 
 
@@ -160,12 +161,14 @@ def run_chunk(
         signal = np.zeros((n_coils, work.program.n_samples), dtype=complex)
         state = bloch.init(spins, initial)
         propagators = bloch.pulse_propagators(work.program, spins, work.groups, short)
+        encoded = jax.tree.map(lambda values: values[..., :: work.run], spins)
         encoders: OrderedDict[tuple[int, int], matrix.Encoder] = OrderedDict()
         for segment in work.segments:
             state, emitted = bloch.evolve(state, segment.steps, propagators, spins)
+            emitted = matrix.sum_runs(emitted, work.run)
             for index, rows, chosen in segment.rows:
                 for first, train in work.trains[index]:
-                    encoder = _encoder(encoders, (index, first), train, spins, sensitivity)
+                    encoder = _encoder(encoders, (index, first), train, encoded, sensitivity)
                     samples = _samples(matrix.encode(emitted, rows, encoder), len(chosen), n_coils)
                     where = work.program.readouts[index].first[chosen][:, None] + first + np.arange(samples.shape[2])
                     signal[:, where] += samples

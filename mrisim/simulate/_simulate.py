@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 from mrisim._types import Array, Complex, Float
 from mrisim.data import Phantom, RawData
 from mrisim.encoding import matrix
+from mrisim.encoding.grouping import group_spins
 from mrisim.engines import bloch
 from mrisim.errors import ConsistencyError, Problem
 from mrisim.events.blocks import Sequence
@@ -23,7 +24,7 @@ from mrisim.physics.coils import CoilArray
 from mrisim.program import Program, Pulses, lower
 from mrisim.simulate import _chunks
 from mrisim.simulate._memory import parse_memory, plan
-from mrisim.simulate.density import density_findings
+from mrisim.simulate.density import judge_density
 from mrisim.simulate.receive import Coils, Noise, add_noise, noise_finding, resolve_coils
 
 Spoiling = Literal["gradient", "ideal"]
@@ -95,6 +96,11 @@ def simulate(
     sensitivity = receivers.sensitivity(np.asarray(phantom.position)) if isinstance(receivers, CoilArray) else receivers
     start = _initial(initial, phantom.n_spins)
     n_coils = 1 if sensitivity is None else sensitivity.shape[0]
+    spins, run = phantom, 1
+    grouping = group_spins(program, phantom, tolerance) if sensitivity is None and program.readouts else None
+    if grouping is not None:
+        spins, run = grouping.arrange(phantom), grouping.size
+        start = None if start is None else start[grouping.order]
     layout = plan(
         program,
         phantom.n_spins,
@@ -104,17 +110,18 @@ def simulate(
         _chunks.worker_count(),
         _chunks.largest_chunk(),
     )
-    work = _chunks.prepare(program, phantom, spoiling == "ideal", tolerance, np.dtype(dtype))
-    n_chunks = -(-phantom.n_spins // layout.chunk)
+    work = _chunks.prepare(program, phantom, spoiling == "ideal", tolerance, np.dtype(dtype), run)
+    n_chunks = -(-spins.n_spins // layout.chunk)
     with _compile_clock() as compiling, _advancer(progress, n_chunks) as advance:
-        signal, _ = _chunks.run_chunks(work, phantom, sensitivity, start, layout, advance)
+        signal, _ = _chunks.run_chunks(work, spins, sensitivity, start, layout, advance)
     total = time.perf_counter() - lowered
     k, times = seq.kspace()
     table = readout_table(seq)
     signal = _received(signal, program)
     per_sample = np.repeat(table.dwell, table.count)
     std = level.per_sample(per_sample, np.repeat(table.count, table.count), seq.recon)
-    findings = (*seq.findings, *phantom.findings, *density_findings(seq, phantom, program), *noise_finding(level, std))
+    density = judge_density(program, k, phantom, spoiling)
+    findings = (*seq.findings, *phantom.findings, *(density.findings() if density else ()), *noise_finding(level, std))
     noisy = add_noise(signal, std, seed) if std.any() else signal
     return RawData(
         signal=noisy.astype(np.complex64 if dtype == "float32" else complex),
@@ -155,7 +162,7 @@ def signal(
 ) -> Complex[Array, "coils samples"]:
     """The pure function that `simulate` wraps: pytrees in, samples out; differentiable and without chunks.
 
-    Derivatives flow to every float of the program and of the phantom. For float64 call it where JAX has 64-bit types on.
+    Derivatives flow to every float of the program and of the phantom. Call it where JAX has 64-bit types on for float64.
 
     Args:
         program: Normal form of a sequence.
@@ -223,7 +230,8 @@ def trace(
     _check_choices(pulses=pulses, spoiling=spoiling)
     wanted = np.atleast_1d(np.asarray(times, dtype=float))
     if not np.all((wanted >= 0) & (wanted <= seq.duration * (1 + 1e-12))):
-        rule = f"must lie within the sequence, 0 to {seq.duration:g} s, but reach from {wanted.min():g} to {wanted.max():g} s"
+        reach = f"{wanted.min():g} to {wanted.max():g} s"
+        rule = f"must lie within the sequence, 0 to {seq.duration:g} s, but reach from {reach}"
         raise ConsistencyError(Problem(rule, path="times"))
     program = lower(seq, pulses, cuts=wanted)
     with _chunks.precision(np.dtype(np.float64)):

@@ -1,83 +1,154 @@
 """Are there enough isochromats per voxel? Too few make spurious echoes that look like anatomy.
 
-Half a cycle between neighbours per interval is necessary but not sufficient, because moments add up over many
-intervals. So one voxel of the tissue with the longest coherence is run with as many isochromats as the phantom has, and
-with twice as many until the signal stands still.
+Half a cycle between neighbors per interval is necessary but not sufficient, because moments add up over many
+intervals. So one voxel is run with as many isochromats as the phantom has, and with twice as many until the signal
+stands still.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
 from mrisim._types import Complex, Float
 from mrisim.data import Phantom
 from mrisim.errors import Finding
-from mrisim.events.blocks import Sequence
 from mrisim.phantom.sampling import lattice
 from mrisim.program import Program
 
-ALLOWED = 0.01  # relative error of the voxel's signal (2-norm over the readouts)
-_STEPS = 600  # of the sequence that the check runs
-_MOST = 1024  # isochromats that it tries
-_LONG_T2 = 95.0  # percentile of T2 that stands for the tissue with the longest coherence
+ALLOWED = 0.01  # relative error of the voxel's signal (2-norm over readouts and tissues)
+MOST = 1500  # isochromats per voxel that the check tries
+_STEPS = 500  # of the sequence that the check runs
+_T2_PERCENTILES = (50.0, 95.0)  # of the phantom: the tissues that stand for all, the second for long coherence
 
 
-def density_findings(seq: Sequence, phantom: Phantom, program: Program) -> tuple[Finding, ...]:
-    """A finding where doubling the isochromats of a voxel changes its signal by more than `ALLOWED`.
+@dataclass(frozen=True, kw_only=True)
+class Density:
+    """What a voxel's sampling costs in accuracy."""
 
-    Phantoms from plain arrays have no voxels and are not judged.
+    isochromats: int  # per voxel, as sampled
+    error: float  # relative, estimated against the densest sampling tried
+    enough: int | None  # isochromats per voxel whose doubling changes the signal by at most `ALLOWED`; None: not found
+    longest_t2: float  # of the tissues tried [s]
+
+    def findings(self) -> tuple[Finding, ...]:
+        """A finding where the sampling is too coarse."""
+        if self.error <= ALLOWED:
+            return ()
+        text = (
+            f"{self.isochromats} isochromats per voxel leave spurious echoes of about {self.error:.0%} of the signal "
+            f"(tissue with a T2 of up to {1e3 * self.longest_t2:.3g} ms)"
+        )
+        if self.enough is None:
+            return (Finding("isochromat density", text, f"Not even {MOST} would do: use spoiling='ideal'"),)
+        return (Finding("isochromat density", text, f"Use {self.enough} per voxel"),)
+
+
+def judge_density(
+    program: Program, k: Float[np.ndarray, "samples 3"], phantom: Phantom, spoiling: str = "gradient"
+) -> Density | None:
+    """Error of the phantom's sampling under a program, and the sampling that would do.
+
+    Phantoms from plain arrays have no voxels and are not judged: None.
+
+    Args:
+        program: The program.
+        k: Of its samples, as `Sequence.kspace` gives it: the encoding, which is no error, is taken out [1/m].
+        phantom: The isochromats.
+        spoiling: As in `simulate`.
     """
-    if phantom.sampling is None or len(program.pulses.waveform) < 1 or program.n_samples == 0:
-        return ()
-    weights = np.asarray(phantom.weight) * np.asarray(phantom.pd)
-    alive = np.flatnonzero(weights > 0)
-    if len(alive) == 0:
-        return ()
+    weight = np.asarray(phantom.weight) * np.asarray(phantom.pd)
+    alive = np.flatnonzero(weight > 0)
+    if phantom.sampling is None or not program.pulses.waveform or program.n_samples == 0 or len(alive) == 0:
+        return None
     t2 = np.asarray(phantom.t2)[alive]
-    spin = alive[np.argmin(np.abs(t2 - np.percentile(t2, _LONG_T2, method="nearest")))]
-    rates = (1 / float(phantom.t1[spin]), 1 / float(phantom.t2[spin]))
+    spins = [alive[np.argmin(np.abs(t2 - np.percentile(t2, p, method="nearest")))] for p in _T2_PERCENTILES]
+    rates = np.array([[1 / float(phantom.t1[s]), 1 / float(phantom.t2[s])] for s in spins])
     sampling = phantom.sampling
     axes = sampling.geometry.rotation * np.asarray(sampling.voxel)
+
+    first = np.zeros(program.n_steps, dtype=int)
+    for readout in program.readouts:
+        first[readout.step] = readout.first
+    echo = program.steps.readout_moment - k[first]
+
+    def run(n: int) -> Complex[np.ndarray, "rows tissues"]:
+        return _voxel_signal(program, echo, lattice(n)[:, :3] @ axes.T, rates, spoiling == "ideal")
+
     n = sampling.isochromats
-    signals = {n: _voxel_signal(program, lattice(n)[:, :3] @ axes.T, rates)}
-    enough = n
-    while 2 * enough <= _MOST:
-        signals[2 * enough] = _voxel_signal(program, lattice(2 * enough)[:, :3] @ axes.T, rates)
-        if _difference(signals[enough], signals[2 * enough]) <= ALLOWED:
+    signals, enough = {n: run(n)}, None
+    for finer in _doublings(n):
+        signals[finer] = run(finer)
+        coarser = max(m for m in signals if m < finer)
+        if _difference(signals[coarser], signals[finer]) <= ALLOWED:
+            enough = coarser
             break
-        enough *= 2
     error = _difference(signals[n], signals[max(signals)])
-    if enough == n or error <= ALLOWED:
-        return ()
-    text = (
-        f"{n} isochromats per voxel leave spurious echoes of about {error:.0%} of the signal "
-        f"in tissue with a T2 of {1e3 / rates[1]:.3g} ms"
-    )
-    would = f"Use {enough} per voxel" if 2 * enough <= _MOST else f"Not even {_MOST} would do; use spoiling='ideal'"
-    return (Finding("isochromat density", text, f"{would}, or smaller voxels"),)
+    return Density(isochromats=n, error=error, enough=enough, longest_t2=float(1 / rates[:, 1].min()))
 
 
-def _difference(a: Complex[np.ndarray, " rows"], b: Complex[np.ndarray, " rows"]) -> float:
+@cache
+def _doublings(n: int) -> tuple[int, ...]:
+    """Primes that about double n again and again: lattices of a prime number of points cancel most gradients."""
+    found = []
+    while (n := _next_prime(2 * n)) <= MOST:
+        found.append(n)
+    return tuple(found)
+
+
+def _next_prime(n: int) -> int:
+    while any(n % d == 0 for d in range(2, int(n**0.5) + 1)):
+        n += 1
+    return n
+
+
+def _difference(a: Complex[np.ndarray, "rows tissues"], b: Complex[np.ndarray, "rows tissues"]) -> float:
     norm = float(np.linalg.norm(b))
     return float(np.linalg.norm(a - b)) / norm if norm > 0 else 0.0
 
 
 def _voxel_signal(
-    program: Program, position: Float[np.ndarray, "spins 3"], rates: tuple[float, float]
-) -> Complex[np.ndarray, " rows"]:
-    """Mean transverse magnetisation at the first sample of each readout, pulses as rotations by their nominal flip."""
-    steps, pulses = program.steps, program.pulses
-    n = min(program.n_steps, _STEPS)
-    mxy, mz, rows = np.zeros(len(position), dtype=complex), np.ones(len(position)), []
-    flips = np.nan_to_num(pulses.flip)
-    for i in range(n):
+    program: Program,
+    echo: Float[np.ndarray, "steps 3"],
+    position: Float[np.ndarray, "spins 3"],
+    rates: Float[np.ndarray, "tissues 2"],
+    ideal: bool,
+) -> Complex[np.ndarray, "rows tissues"]:
+    """Mean transverse magnetisation at each readout, encoding taken out, pulses as rotations by their nominal flip.
+
+    `echo`: what the readout's moment adds beyond the encoding [1/m].
+    """
+    steps, flips = program.steps, np.nan_to_num(program.pulses.flip)
+    r1, r2 = rates[:, :1], rates[:, 1:]
+    halves = _pulse_phasors(program, position)
+    shape = (len(rates), len(position))
+    mxy, mz, rows = np.zeros(shape, dtype=complex), np.ones(shape), []
+    for i in range(min(program.n_steps, _STEPS)):
+        if ideal and steps.excitation[i]:
+            mxy = np.zeros_like(mxy)
         if steps.pulse[i] >= 0:
-            mxy, mz = _rotate(mxy, mz, flips[steps.pulse[i]], steps.phase[i])
+            before, after = halves[steps.pulse[i]]
+            mxy, mz = _rotate(mxy * before, mz, flips[steps.pulse[i]], steps.phase[i])
+            mxy = mxy * after
         if steps.readout[i] >= 0:
-            rows.append(_dephased(mxy, position, steps.readout_moment[i], steps.readout_delay[i], rates).mean())
-        mxy = _dephased(mxy, position, steps.moment[i], steps.duration[i], rates)
-        mz = 1 + (mz - 1) * np.exp(-steps.duration[i] * rates[0])
-    return np.array(rows) if rows else np.zeros(1, dtype=complex)
+            decay = np.exp(-steps.readout_delay[i] * r2[:, 0])
+            rows.append((mxy * _phasor(position, echo[i])).mean(axis=1) * decay)
+        mxy = mxy * (np.exp(-steps.duration[i] * r2) * _phasor(position, steps.moment[i]))
+        mz = 1 + (mz - 1) * np.exp(-steps.duration[i] * r1)
+    return np.array(rows) if rows else np.zeros((1, len(rates)), dtype=complex)
+
+
+def _pulse_phasors(program: Program, position: Float[np.ndarray, "spins 3"]) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Dephasing by the gradients of each pulse before and after its center."""
+    result = []
+    for waveform, center in zip(program.pulses.waveform, program.pulses.center, strict=True):
+        played = program.waveforms[waveform]
+        early = np.cumsum(played.dt) <= center * (1 + 1e-9)
+        parts = (played.moment[early].sum(axis=0), played.moment[~early].sum(axis=0))
+        result.append((_phasor(position, parts[0]), _phasor(position, parts[1])))
+    return result
 
 
 def _rotate(mxy: np.ndarray, mz: np.ndarray, flip: float, phase: float) -> tuple[np.ndarray, np.ndarray]:
@@ -88,7 +159,5 @@ def _rotate(mxy: np.ndarray, mz: np.ndarray, flip: float, phase: float) -> tuple
     return (local.real + 1j * y) * np.exp(1j * phase), z
 
 
-def _dephased(
-    mxy: np.ndarray, position: np.ndarray, moment: np.ndarray, tau: float, rates: tuple[float, float]
-) -> np.ndarray:
-    return mxy * np.exp(-tau * rates[1] - 2j * np.pi * (position @ moment))
+def _phasor(position: Float[np.ndarray, "spins 3"], moment: Float[np.ndarray, " 3"]) -> Complex[np.ndarray, " spins"]:
+    return np.exp(-2j * np.pi * (position @ moment))

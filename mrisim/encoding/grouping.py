@@ -1,0 +1,90 @@
+"""Isochromats that the encoding cannot tell apart are summed before it.
+
+Within the readouts of a Cartesian scan two spins with the same position along the read direction, the same off-resonance
+and the same T2 make the same samples, wherever else they lie. Spins are sorted so that such a group fills whole runs of
+a power of two, and each run is encoded once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from mrisim._types import Bool, Float, Int
+from mrisim.data import Phantom
+from mrisim.program import Program
+
+_SIZES = (64, 32, 16, 8, 4)
+_MOST_WASTE = 1.15  # spins after filling up, relative to before
+_PROBE = 20_000  # spins that are looked at first: without a twin among them grouping cannot pay
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Grouping:
+    """An order of the spins in runs of `size` that the encoding cannot tell apart."""
+
+    size: int
+    order: Int[np.ndarray, " padded"]  # spin at each place; fillers repeat the spin before
+    filler: Bool[np.ndarray, " padded"]  # places of no weight
+
+    def arrange(self, phantom: Phantom) -> Phantom:
+        """The phantom in this order."""
+        names = ("position", "pd", "t1", "t2", "df", "b1", "t2_prime", "lorentz")
+        columns = {name: np.asarray(getattr(phantom, name))[self.order] for name in names}
+        weight = np.where(self.filler, 0.0, np.asarray(phantom.weight)[self.order])
+        return replace(phantom, weight=weight, **columns)
+
+
+def group_spins(program: Program, phantom: Phantom, tolerance: float) -> Grouping | None:
+    """Grouping that makes the encoding cheaper, or None.
+
+    Spins share a group where no sample's phase or decay differs by more than a quarter of the tolerance.
+    """
+    keys = _keys(program, phantom, tolerance)
+    n = len(keys)
+    if n > _PROBE:
+        probe = keys[np.random.default_rng(0).choice(n, _PROBE, replace=False)]
+        if len(np.unique(probe, axis=0)) == _PROBE:
+            return None
+    _, group, counts = np.unique(keys, axis=0, return_inverse=True, return_counts=True)
+    group = group.reshape(-1)
+    for size in _SIZES:
+        filled = -(-counts // size) * size
+        if filled.sum() <= _MOST_WASTE * n:
+            return _arranged(group, counts, filled, size)
+    return None
+
+
+def _keys(program: Program, phantom: Phantom, tolerance: float) -> Int[np.ndarray, "spins columns"]:
+    """What a sample depends on, in steps that change it by less than a quarter of the tolerance."""
+    k = np.concatenate([readout.k for readout in program.readouts])
+    longest = max(float(readout.delay.max(initial=0.0)) for readout in program.readouts)
+    _, strength, directions = np.linalg.svd(k, full_matrices=False)
+    directions = directions[strength > 1e-9 * max(strength.max(initial=0.0), 1.0)]
+    position = np.asarray(phantom.position) @ directions.T
+    offset = np.asarray(phantom.df) + np.tan(np.pi * np.asarray(phantom.lorentz)) / (
+        2 * np.pi * np.asarray(phantom.t2_prime)
+    )
+    # a twelfth each: three contributions that may add up
+    step_k = tolerance / 12 / (2 * np.pi * max(float(np.abs(k).max(initial=0.0)), 1.0))
+    step_f = tolerance / 12 / (2 * np.pi * max(longest, 1e-9))
+    step_r = tolerance / 12 / max(longest, 1e-9)
+    columns = [_steps(p, step_k) for p in position.T]
+    return np.column_stack([*columns, _steps(offset, step_f), _steps(1 / np.asarray(phantom.t2), step_r)])
+
+
+def _steps(values: Float[np.ndarray, " spins"], step: float) -> Int[np.ndarray, " spins"]:
+    return np.round(np.clip(values / step, -9e18, 9e18)).astype(np.int64)
+
+
+def _arranged(group: np.ndarray, counts: np.ndarray, filled: np.ndarray, size: int) -> Grouping:
+    by_group = np.argsort(group, kind="stable")
+    start = np.concatenate([[0], np.cumsum(filled)])[:-1]
+    within = np.arange(len(group)) - np.repeat(np.concatenate([[0], np.cumsum(counts)])[:-1], counts)
+    place = np.repeat(start, counts) + within
+    order = np.full(int(filled.sum()), -1)
+    order[place] = by_group
+    filler = order < 0
+    last = np.maximum.accumulate(np.where(filler, 0, np.arange(len(order))))
+    return Grouping(size=size, order=order[last], filler=filler)
