@@ -169,7 +169,7 @@ def inside_folder(folder: Path | None, name: str) -> Path:
     except (OSError, RuntimeError, ValueError):
         raise SpecError(f"must be a file name, but is {name[:80]!r}") from None
     if Path(name).is_absolute() or not path.is_relative_to(root):
-        raise SpecError(f"must lie inside the specification's folder, but is '{name}'. Copy the file there")
+        raise SpecError(Problem(f"must lie inside the specification's folder, but is '{name}'", "Copy the file there"))
     return path
 
 

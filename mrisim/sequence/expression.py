@@ -143,6 +143,7 @@ class Expression:
 _UNSIGNED = NUMBER_PATTERN.removeprefix("[+-]?")
 _LITERAL = re.compile(rf"(?<![\w.])(?P<number>(?>{_UNSIGNED}))\s*(?P<unit>{UNIT_PATTERN})(?![\w(\[.])")
 _PLAIN_NUMBER = re.compile(rf"\s*{NUMBER_PATTERN}\s*")
+_ATOM_UNITS = ("s", "ms", "us", "m", "cm", "mm", "um", "rad", "deg", "Hz", "kHz", "MHz", "T", "ppm")
 _PLACEHOLDER = "__literal_{}"
 
 
@@ -179,7 +180,8 @@ def parse_expression(text: str, gamma: float) -> Expression:
     try:
         tree = ast.parse(code.strip(), mode="eval").body
     except (SyntaxError, ValueError, MemoryError, RecursionError):
-        raise SpecError(f"must be an expression, but is '{_short(text)}'" + _syntax_hint(text)) from None
+        rule = f"must be an expression, but is '{_short(text)}'"
+        raise SpecError(Problem(rule, _syntax_remedy(text))) from None
     _check_tree(tree, text)
     names = frozenset(n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and not n.id.startswith("__"))
     dotted = frozenset(_dotted(n) for n in ast.walk(tree) if isinstance(n, ast.Attribute) and _is_dotted(n))
@@ -188,18 +190,12 @@ def parse_expression(text: str, gamma: float) -> Expression:
     return Expression(text.strip(), tree, tuple(literals), names, dotted)
 
 
-def _syntax_hint(text: str) -> str:
+def _syntax_remedy(text: str) -> str:
     if ".." in text:
-        return ". Write ranges 'a .. b' in loops only"
+        return "Write ranges 'a .. b' in loops only"
     match = re.search(r"\d\s*([A-Za-zµ][\w/^]*)", text)
-    if match:
-        try:
-            unit(match[1])
-        except SpecError as error:
-            return (
-                ". " + error.problems[0].rule.split(". ")[-1].replace("must carry", "Use") if ". " in str(error) else ""
-            )
-    return ""
+    known = [*_ATOM_UNITS, "mT/m", "T/m/s"]
+    return did_you_mean(match[1], known) if match and match[1] not in known else ""
 
 
 def _short(text: str) -> str:

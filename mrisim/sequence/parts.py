@@ -94,7 +94,7 @@ def _shape(kind: str, arguments: tuple[tuple[str, Any], ...]) -> RFShape:
     with np.errstate(all="ignore"):
         shape = getattr(waveforms, kind)(**dict(arguments))
     if not (np.isfinite(shape.samples).all() and np.isfinite(shape.bandwidth)):
-        raise SpecError("must be a finite waveform, but is none. Choose other values for its shape")
+        raise SpecError(Problem("must be a finite waveform, but is none", "Choose other values for its shape"))
     return shape
 
 
@@ -228,12 +228,16 @@ class Parts:
         path = ("events", event, "rf", "delay")
         with self.collector.at(path):
             if axis != NONE:
-                raise SpecError(f"must be left to the slice gradient, but is given. Remove it, or {AXES[axis]}.select")
+                raise SpecError(
+                    Problem("must be left to the slice gradient, but is given", f"Remove it, or {AXES[axis]}.select")
+                )
         delay = scope.positive(self.events[event].rf.delay, path, TIME, zero=True)
         with self.collector.at(path):
             if delay < least - 1e-12:
                 dead = show(least, TIME)
-                raise SpecError(f"must be at least {dead}, the RF dead time, but is {show(delay, TIME)}. Set {dead}")
+                raise SpecError(
+                    Problem(f"must be at least {dead}, the RF dead time, but is {show(delay, TIME)}", f"Set {dead}")
+                )
         return delay
 
     def strength(self, event: str, scope: Scope) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -243,11 +247,13 @@ class Parts:
         area = abs(np.sum(shape.samples * np.diff(shape.edges)))
         with self.collector.at(path):
             if rf.flip is not None and rf.amplitude is not None:
-                raise SpecError("must have either flip or amplitude, but has both. Remove one of them")
+                raise SpecError(Problem("must have either flip or amplitude, but has both", "Remove one of them"))
         if rf.shape == "hyperbolic_secant":
             with self.collector.at((*path, "flip")):
                 if rf.flip is not None:
-                    raise SpecError("must be left out of an adiabatic pulse, but is given. Give its amplitude instead")
+                    raise SpecError(
+                        Problem("must be left out of an adiabatic pulse, but is given", "Give its amplitude instead")
+                    )
                 amplitude = np.full(_ONES, waveforms.adiabatic_amplitude(shape))
             if rf.amplitude is not None:
                 amplitude = scope.array(rf.amplitude, (*path, "amplitude"), FREQUENCY)
@@ -259,7 +265,7 @@ class Parts:
             return np.abs(flip) * per_radian, np.abs(flip), flip < 0
         if rf.amplitude is None:
             with self.collector.at(path):
-                raise SpecError("must have either flip or amplitude, but has neither. Add 'flip: …'")
+                raise SpecError(Problem("must have either flip or amplitude, but has neither", "Add 'flip: …'"))
         amplitude = scope.array(rf.amplitude, (*path, "amplitude"), FREQUENCY)
         return np.abs(amplitude), 2 * math.pi * np.abs(amplitude) * area, amplitude < 0
 
@@ -282,7 +288,9 @@ class Parts:
         crush = None if spec.crush is None else scope.number(spec.crush, (*path, "crush"), AREA)
         with self.collector.at((*path, "select")):
             if shape.bandwidth <= 0:
-                raise SpecError("must go with a pulse of known bandwidth, but it is not known. Give rf.bandwidth")
+                raise SpecError(
+                    Problem("must go with a pulse of known bandwidth, but it is not known", "Give rf.bandwidth")
+                )
         with self.collector.at(path):
             dead = scope.globals.system.rf_dead_time
             waveform, delay = slice_gradient(
@@ -549,7 +557,7 @@ def _form(spec: GradientModel) -> str:
         raise SpecError(f"must have the key '{min(needed - given)}' beside '{form}', but has none")
     extra = given - needed - allowed
     if extra:
-        raise SpecError(f"must not have the key '{min(extra)}' beside '{form}', but has. Remove one of them")
+        raise SpecError(Problem(f"must not have the key '{min(extra)}' beside '{form}', but has", "Remove one of them"))
     return form
 
 

@@ -81,10 +81,7 @@ class Collector:
     def _located(self, problem: Problem, path: KeyPath) -> Problem:
         if problem.file or problem.line is not None:
             return problem
-        rule, remedy = problem.rule, problem.remedy
-        if not remedy and ". " in rule:
-            rule, remedy = rule.split(". ", 1)
-        return self.source.problem(path, rule, remedy)
+        return self.source.problem(path, problem.rule, problem.remedy)
 
     def finish(self, kind: type[SpecError] = SpecError) -> None:
         """Raise what was collected.

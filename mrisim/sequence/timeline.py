@@ -169,7 +169,9 @@ class Timeline:
             if isinstance(value, Table) or not value.is_list:
                 raise SpecError("must be a range 'first .. last' or a list, but is neither")
             if value.varies:
-                raise SpecError(f"must not vary over an outer loop, but '{text}' does. Use 'when' to leave items out")
+                raise SpecError(
+                    Problem(f"must not vary over an outer loop, but '{text}' does", "Use 'when' to leave items out")
+                )
             if value.is_bool:
                 raise SpecError("must be a list of numbers, but is true or false")
         return value
@@ -178,7 +180,9 @@ class Timeline:
         numbers = scope.whole(text, path)
         with self.collector.at(path):
             if numbers.size > 1 and np.ptp(numbers) > 0:
-                raise SpecError(f"must not vary over an outer loop, but '{text.strip()}' does. Use 'when' instead")
+                raise SpecError(
+                    Problem(f"must not vary over an outer loop, but '{text.strip()}' does", "Use 'when' instead")
+                )
         return int(numbers.flat[0])
 
     def _wait(self, one: WaitItem, common: dict[str, Any]) -> Leaf:
@@ -223,7 +227,7 @@ class Timeline:
         for name, place in zip(names, places, strict=True):
             with self.collector.at(place):
                 if name in self.fills:
-                    raise SpecError(f"must be an event, but '{name}' is a delay. Write {{wait: {name}}}")
+                    raise SpecError(Problem(f"must be an event, but '{name}' is a delay", f"Write {{wait: {name}}}"))
                 if name not in events:
                     raise SpecError(Problem(f"must be an event, but '{name}' is none", did_you_mean(name, events)))
                 for part in PARTS:

@@ -103,7 +103,7 @@ class Solver:
         start, stop = self._anchor(model.start, (*path, "from")), self._anchor(model.stop, (*path, "to"))
         with self.collector.at((*path, "from")):
             if start.following:
-                raise SpecError("must not end in .next at its start, but does. Put .next on 'to'")
+                raise SpecError(Problem("must not end in .next at its start, but does", "Put .next on 'to'"))
         order = {leaf: i for i, leaf in enumerate(self.timeline.leaves)}
         sites = {anchor: [leaf for leaf in order if anchor.event in leaf.events] for anchor in (start, stop)}
         for anchor, key in ((start, "from"), (stop, "to")):
