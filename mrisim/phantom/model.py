@@ -132,6 +132,8 @@ class PhantomModel:
             return DipoleMap(values=np.zeros((1, 1, 1)), origin=np.zeros(3), spacing=1.0), Polynomial()
         corners = [painted.shape.bounds for painted in self.shapes]
         low, high = np.min([c[0] for c in corners], axis=0), np.max([c[1] for c in corners], axis=0)
+        reach = max(self.size)
+        low, high = np.maximum(low, -reach), np.minimum(high, reach)  # prisms of a flat phantom have no ends
         chi = np.array([tissue.chi for tissue in self.tissues])
         outside = float(chi[0])
         grid = dipole_map(lambda r: chi[self.tissue_at(r)], low, high, settings.resolution, outside, self._endless)

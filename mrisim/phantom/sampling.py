@@ -93,20 +93,35 @@ class Sampling:
         return index[((index + 0.5) * side >= within[0][axis]) & ((index - 0.5) * side <= within[1][axis])]
 
     def _points(
-        self, x: Int[np.ndarray, " x"], y: Int[np.ndarray, " y"], z: int, offsets: Float[np.ndarray, "n 4"]
+        self, x: Int[np.ndarray, " x"], y: Int[np.ndarray, " y"], z: int, offsets: Float[np.ndarray, "n 3"]
     ) -> tuple[Float[np.ndarray, "n 3"], Float[np.ndarray, " n"]]:
-        index = np.stack(np.broadcast_arrays(x[None, :], y[:, None], np.int64(z)), axis=-1).reshape(-1, 1, 3)
-        points = ((index + offsets[:, :3]) * np.asarray(self.voxel)).reshape(-1, 3)
-        shift = (index[..., 0] * 0.7548776662466927 + index[..., 1] * 0.5698402909980532) % 1.0  # R2 sequence
-        lorentz = (offsets[:, 3] + (shift - 0.5) / self.isochromats).reshape(-1)
+        index = np.stack(np.broadcast_arrays(x[None, :], y[:, None], np.int64(z)), axis=-1).reshape(-1, 3)
+        points = ((index[:, None] + offsets) * np.asarray(self.voxel)).reshape(-1, 3)
         half = 0.5 * np.asarray(self.extent) * (1.0 + 1e-12)
         keep = (np.abs(points) <= half).all(axis=1)
-        return points[keep], np.clip(lorentz[keep], -0.5 + 1e-6, 0.5 - 1e-6)
+        return points[keep], line_places(index[:, :2], self.isochromats).reshape(-1)[keep]
+
+
+def line_places(index: Int[np.ndarray, "voxels 2"], n: int) -> Float[np.ndarray, "voxels n"]:
+    """Places of the isochromats of voxels in their Lorentzian line, in (-1/2, 1/2).
+
+    In each voxel n equidistant places, moved by a shift of the voxel's own so that neighbours fill the gaps, and dealt
+    to the isochromats in an order of its own so that place and position are not tied. Voxels that lie on top of each
+    other along the slice direction share them, so that an encoding in a plane need not tell them apart.
+
+    Source: shifts by the R2 sequence, Roberts, The unreasonable effectiveness of quasirandom sequences (2018).
+    """
+    mixed = (index[:, 0] * 73856093) ^ (index[:, 1] * 19349663)
+    mixed = ((mixed ^ (mixed >> 13)) * 1274126177) & 0x7FFFFFFF
+    units = _units(n)
+    order = units[mixed % len(units)][:, None] * np.arange(n) + (mixed // len(units))[:, None]
+    shift = (index[:, 0] * 0.7548776662466927 + index[:, 1] * 0.5698402909980532) % 1.0
+    return np.clip((order % n + shift[:, None]) / n - 0.5, -0.5 + 1e-6, 0.5 - 1e-6)
 
 
 @functools.cache
-def lattice(n: int) -> Float[np.ndarray, "n 4"]:
-    """Offsets of n isochromats in a unit voxel about its center, and their places in a Lorentzian line.
+def lattice(n: int) -> Float[np.ndarray, "n 3"]:
+    """Offsets of n isochromats in a unit voxel about its center.
 
     Point i lies at frac(i g/n + 1/(2n)) - 1/2 with generators g that have no factor in common with n. So the points'
     projection on each axis is n equidistant points: a gradient of c cycles per voxel along an axis is nulled exactly
@@ -125,34 +140,34 @@ def lattice(n: int) -> Float[np.ndarray, "n 4"]:
 
 
 @functools.cache
-def generators(n: int) -> tuple[int, int, int, int]:
-    """Generators of the lattice of n points: three for position, one for the place in the line.
+def generators(n: int) -> tuple[int, int, int]:
+    """Generators of the lattice of n points.
 
     Example:
         >>> all(math.gcd(g, 16) == 1 for g in generators(16))
         True
     """
-    units = np.array([a for a in range(1, max(2, n)) if math.gcd(a, n) == 1])
-    first = units[units <= max(1, n // 2)]  # a generator and its negative are mirror images
+    first = _units(n)[_units(n) <= max(1, n // 2)]  # a generator and its negative are mirror images
     if len(first) > 48:
         first = first[np.linspace(0, len(first) - 1, 48).astype(int)]
-    pairs = [(1, int(a), int(b)) for a, b in itertools.combinations_with_replacement(first, 2)]
-    best = min(pairs, key=lambda g: _aliasing(g, n))
-    spare = units if len(units) <= 96 else units[np.linspace(0, len(units) - 1, 96).astype(int)]
-    last = min((int(c) for c in spare), key=lambda c: _aliasing((*best, c), n))
-    return (*best, last)
+    candidates = [(1, int(a), int(b)) for a, b in itertools.combinations_with_replacement(first, 2)]
+    return min(candidates, key=lambda g: _aliasing(g, n))
 
 
-def _aliasing(g: tuple[int, ...], n: int) -> float:
+@functools.cache
+def _units(n: int) -> Int[np.ndarray, " units"]:
+    """Numbers up to n that have no factor in common with it."""
+    return np.array([a for a in range(1, max(2, n)) if math.gcd(a, n) == 1])
+
+
+def _aliasing(g: tuple[int, int, int], n: int) -> float:
     """Sum of |h|⁻⁴ over the vectors h of whole cycles per voxel that the lattice does not null."""
-    cycles, weights = _cycles(len(g))
+    cycles, weights = _cycles()
     return float(weights[(cycles @ np.array(g)) % n == 0].sum())
 
 
 @functools.cache
-def _cycles(dimensions: int) -> tuple[Int[np.ndarray, "vectors dimensions"], Float[np.ndarray, " vectors"]]:
-    most = 8 if dimensions == 3 else 4
-    grid = np.stack(np.meshgrid(*[np.arange(-most, most + 1)] * dimensions, indexing="ij"), axis=-1)
-    grid = grid.reshape(-1, dimensions)
+def _cycles() -> tuple[Int[np.ndarray, "vectors 3"], Float[np.ndarray, " vectors"]]:
+    grid = np.stack(np.meshgrid(*[np.arange(-8, 9)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
     half = grid[len(grid) // 2 + 1 :]  # one of each pair h, -h; not zero
     return half, (half**2).sum(axis=1) ** -2.0
