@@ -1,6 +1,7 @@
 """Expressions: values with dimensions over loops, and nothing else."""
 
 import math
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -28,7 +29,7 @@ def over_loop(values, axis, dimension=NUMBER):
 class Names:
     """A scope of two loops (n over 4, e over 3) and some parameters."""
 
-    values = {
+    values: ClassVar = {
         "n": over_loop([0, 1, 2, 3], 0),
         "e": over_loop([0, 1, 2], 1),
         "TE": Quantity.of(5e-3, TIME),
@@ -156,8 +157,10 @@ def test_lists_are_indexed_by_loops():
         ("matrix[0.5]", "must be whole, but matrix[0.5] is 0.5."),
         ("n[0]", "must be a list to have items, but 'n' is none."),
         ("matrix + [1, 2, 3]", "must combine lists of equal length, but 'matrix + [1, 2, 3]' has 2 and 3."),
-        ("whole(matrix.x / 24)", "must be whole, but matrix.x / 24 is 5.33333. "
-         "Set 24 to a divisor of 128, such as 16 or 32 or 64."),
+        (
+            "whole(matrix.x / 24)",
+            "must be whole, but matrix.x / 24 is 5.33333. Set 24 to a divisor of 128, such as 16 or 32 or 64.",
+        ),
         ("echo_order(8, 3, 1)", "must have whole trains, but 8 / 3 is 2.66667. Set 3 to a divisor of 8."),
         ("echo_order(8, 4, 5)", "must have the center echo between 1 and 4, but '5' is 5. Change 5, or 4."),
         ("max(1, 2 ms)", "must give max() a number, but '2 ms' is a time."),
@@ -178,7 +181,8 @@ def test_messages(text, expected):
         "'text'", "f'{n}'", "n := 3", "{1: 2}", "n @ n", "n | n", "~n", "n << 3", "1, 2", "matrix[0:1]", "print(1)",
         "eval(1)", "n is n", "n in matrix", "max(*matrix)", "echo_order(**n)", "1j", "None", "...", "await n", "yield",
         "", "(", "1 +", "9" * 400, "(" * 300 + "1" + ")" * 300, "1" + " + 1" * 600, "n" * 3000, "ｎ", "1 .. 2",
-        "5 parsecs", "2 1", "x\0y", "[]", "[[1], [2]]", "[1, 2 ms]", "TE()", "matrix(1)", "max(1, 2)(3)", "if", "n if n",
+        "5 parsecs", "2 1", "x\0y", "[]", "[[1], [2]]", "[1, 2 ms]",
+        "TE()", "matrix(1)", "max(1, 2)(3)", "if", "n if n",
     ],
 )  # fmt: skip
 def test_what_is_no_expression_of_the_language_is_refused(text):
@@ -196,7 +200,7 @@ def fail(name):
 def test_values_may_not_take_all_memory(text):
     names = Names()
     names.values = {"n": over_loop(np.arange(5000), 0), "e": over_loop(np.arange(1000), 1)}
-    with pytest.raises(SpecError, match="must (have at most|give count|combine)"):
+    with pytest.raises(SpecError, match=r"must (have at most|give count|combine)"):
         parse_expression(text, GAMMA_BAR).evaluate(names)
 
 

@@ -37,7 +37,8 @@ def test_scalars_are_numbers_words_or_text():
     text = "{i: 12, f: 1e-3, t: true, n: null, on: yes, r: 0 .. n - 1, d: 2001-01-01, o: 012, s: '5'}"
     data = parse_source(text).data
     assert data == {
-        "i": 12, "f": 1e-3, "t": True, "n": None, "on": "yes", "r": "0 .. n - 1", "d": "2001-01-01", "o": 12.0, "s": "5",
+        "i": 12, "f": 1e-3, "t": True, "n": None, "on": "yes", "r": "0 .. n - 1", "d": "2001-01-01", "o": 12.0,
+        "s": "5",
     }  # fmt: skip
     assert isinstance(data["i"], int)
 
@@ -67,17 +68,28 @@ def test_keys_and_types_are_reported_at_once_with_places_and_the_nearest_key():
     ("text", "expected"),
     [
         ("a: 1\nb: 2\na: 3", "f.yaml:3:1: a: must be given once, but is given in line 1 already."),
-        ("a: !!python/object:os.system x", "f.yaml:1:4: must be plain YAML, but holds the tag "
-         "'tag:yaml.org,2002:python/object:os.system'. Remove the tag."),
-        ("\ta: 1", "f.yaml:1:1: must be YAML, but is not: while scanning for the next token found character '\\t' that "
-         "cannot start any token. Indent with spaces."),
-        ("a: &x [*x]", "f.yaml:1:4: a[0]: must be at most 100000 values in 32 levels with aliases expanded, but is more."),
+        (
+            "a: !!python/object:os.system x",
+            "f.yaml:1:4: must be plain YAML, but holds the tag 'tag:yaml.org,2002:python/object:os.system'. Remove the tag.",
+        ),
+        (
+            "\ta: 1",
+            "f.yaml:1:1: must be YAML, but is not: while scanning for the next token found character '\\t' that cannot "
+            "start any token. Indent with spaces.",
+        ),
+        (
+            "a: &x [*x]",
+            "f.yaml:1:4: a[0]: must be at most 100000 values in 32 levels with aliases expanded, but is more.",
+        ),
         ("[" * (MAX_DEPTH + 1), f"f.yaml:1:{MAX_DEPTH + 1}: must be nested at most {MAX_DEPTH} deep, but is more."),
         ("? [a]\n: b", "f.yaml:1:3: must have text as keys, but has a list or a mapping."),
-        ("a: {x: f(1, 2)}", "f.yaml:1:8: a.x: must not hold a comma in YAML's flow style { … } or [ … ], where a comma ends "
-         "the value, but does. Put the expression in quotes or on a line of its own."),
+        (
+            "a: {x: f(1, 2)}",
+            "f.yaml:1:8: a.x: must not hold a comma in YAML's flow style { … } or [ … ], where a comma ends the value, but "
+            "does. Put the expression in quotes or on a line of its own.",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_is_no_plain_yaml_is_refused(text, expected):
     with pytest.raises(SpecError) as caught:
         parse_source(text, "f.yaml")
@@ -112,7 +124,7 @@ def test_files_outside_of_the_folder_are_refused(tmp_path, name):
     folder = tmp_path / "specs"
     folder.mkdir()
     (folder / "link").symlink_to(tmp_path)
-    with pytest.raises(SpecError, match="must (lie inside the specification's folder|be a file name)"):
+    with pytest.raises(SpecError, match=r"must (lie inside the specification's folder|be a file name)"):
         inside_folder(folder, name)
 
 
