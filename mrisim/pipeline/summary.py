@@ -183,10 +183,9 @@ def timing_table(seq: Sequence) -> Table:
     rows = []
     for r in seq.timing:
         fill = f"{r.fill} {show(r.fill_duration, TIME)}" if r.fill else ""
-        rows.append((r.name, r.start, r.stop, show(r.asked, TIME), show(r.found, TIME), fill))
-    return Table(
-        head=("timing", "from", "to", "asked", "found", "solved delay"), rows=tuple(rows), right=("asked", "found")
-    )
+        rows.append((r.name, show(r.asked, TIME), show(r.found, TIME), fill, f"{r.start} → {r.stop}"))
+    head = ("timing", "asked", "found", "solved delay", "between")
+    return Table(head=head, rows=tuple(rows), right=("asked", "found"))
 
 
 def _provenance(result: Result) -> Section:

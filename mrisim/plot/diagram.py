@@ -26,6 +26,7 @@ _COLOURS = (style.BLUE, style.BLUE, style.GREEN, style.ORANGE, style.VERMILION, 
 _GAP_SHARE = 0.35  # a pure delay longer than this share of the busy time is drawn broken
 _GAP_WIDTH = 0.07  # of the busy time
 _MAX_CORNERS = 20_000  # of a line; beyond, the envelope per pixel column is drawn
+_MOST_EDGES = 60  # of blocks that are drawn
 _MAX_PULSES = 400  # drawn with their envelopes; beyond, as bars
 _LETTER = 0.0085  # width of a letter of a block's name, as a share of the picture
 _COLUMNS = 4000  # of a dense picture
@@ -186,7 +187,7 @@ def _prepare(axes: Axes, name: str, unit: str, view: _Window) -> None:
     axes.set_xlim(view.drawn[0] * 1e3, view.drawn[-1] * 1e3)
     axes.spines["bottom"].set_visible(False)
     axes.tick_params(axis="x", length=0)
-    if len(view.true) <= 120:
+    if len(view.true) <= _MOST_EDGES:
         for edge in view.drawn[1:-1]:
             axes.axvline(edge * 1e3, color=style.PALE, linewidth=0.6, zorder=0)
 

@@ -14,7 +14,7 @@ from mrisim.errors import ConsistencyError, Problem
 from mrisim.plot import _style as style
 from mrisim.units import ANGLE, TIME, show
 
-_COLUMNS = 4  # panels side by side
+_COLUMNS = 5  # panels side by side
 _DIFFERENCE = 10.0  # [%]
 _SHOWN_AS: dict[str, tuple[float, str]] = {"s": (1e3, "ms"), "m^2/s": (1e9, "µm²/ms"), "1": (1.0, "")}
 _COLOUR_MAPS = {"T1": "inferno", "T2": "viridis", "T2*": "viridis", "PD": "gray"}
@@ -43,8 +43,8 @@ def image(img: Image, *, slice_index: int | None = None, phase: bool = False, ti
         return _planes(img, phase, title)
     pictures = [np.angle(data[index]) if phase else np.abs(data[index]) for data in img.data]
     captions = [_caption(img.coordinates, row) for row in range(len(pictures))]
-    columns = min(_COLUMNS, len(pictures))
-    rows = -(-len(pictures) // columns)
+    rows = -(-len(pictures) // _COLUMNS)
+    columns = -(-len(pictures) // rows)
     panel = 4.4 if columns == 1 else style.PAGE_WIDTH / columns
     figure = style.new_figure(panel * rows * _aspect(img.grid) + 0.35, width=panel * columns + 0.8)
     axes = figure.subplots(rows, columns, squeeze=False)

@@ -24,6 +24,8 @@ _FLOOR = -80.0  # [dB]
 def trajectory(source: Sequence | RawData, *, title: str | None = None) -> Figure:
     """Draw where samples lie in k-space, coloured by time; on two axes, or three where the samples fill a volume.
 
+    The readouts of a Cartesian volume are shown end on, as points over ky and kz.
+
     Args:
         source: Sequence or raw data. Logical axes: kx is the read direction.
         title: Instead of the default.
@@ -35,6 +37,8 @@ def trajectory(source: Sequence | RawData, *, title: str | None = None) -> Figur
         ConsistencyError: there is no sample.
     """
     k, time, edges = _samples(source)
+    if _is_cartesian_volume(k, edges):
+        return _draw_lines_end_on(k, time, edges, title)
     extent = np.ptp(k, axis=0)
     drawn = np.flatnonzero(extent > _FLAT * extent.max()) if extent.max() > 0 else np.array([0, 1])
     volume = len(drawn) == 3
@@ -66,6 +70,32 @@ def _samples(source: Sequence | RawData) -> tuple[np.ndarray, np.ndarray, np.nda
             Problem("must have an ADC event for a trajectory, but has none", "Add one", path="events")
         )
     return k @ source.geometry.rotation, time, np.concatenate([[0], np.cumsum(counts)])
+
+
+def _is_cartesian_volume(k: np.ndarray, edges: np.ndarray) -> bool:
+    """Whether every readout runs along kx, over a plane of ky and kz."""
+    if len(edges) < 3 or np.diff(edges).min() < 2:
+        return False
+    extent = np.ptp(k, axis=0)
+    drift = np.abs(k[edges[1:] - 1] - k[edges[:-1]])[:, 1:].max()
+    return bool((extent > _FLAT * extent.max()).all() and drift < 1e-3 * extent.max())
+
+
+def _draw_lines_end_on(k: np.ndarray, time: np.ndarray, edges: np.ndarray, title: str | None) -> Figure:
+    """Readouts of a Cartesian volume as points of the ky-kz plane, coloured by time."""
+    figure = style.new_figure(4.6, width=5.4)
+    axes = figure.add_subplot()
+    first = edges[:-1]
+    size = float(np.clip(40_000 / len(first), 0.6, 12))
+    shown = axes.scatter(k[first, 1], k[first, 2], c=time[first], s=size, cmap="viridis", marker="s", linewidths=0)
+    axes.set_aspect("equal")
+    axes.set_xlabel("$k_y$ / (1/m)")
+    axes.set_ylabel("$k_z$ / (1/m)")
+    bar = figure.colorbar(shown, ax=axes, shrink=0.75, pad=0.02)
+    bar.set_label("time / s")
+    bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
+    axes.set_title(title or f"k-space trajectory: {len(first)} readouts along $k_x$, {len(time)} samples")
+    return figure
 
 
 def _segments(k: np.ndarray, time: np.ndarray, edges: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from mrisim.data import ReconSpec
 from mrisim.events.blocks import (
     ADCTable,
@@ -27,7 +28,9 @@ def _sinc(duration: float = 2e-3, n: int = 200) -> RFShape:
 
 
 def _trapezoid(flat: float, ramp: float = 200e-6, delay: float = 0.0) -> GradientShape:
-    return GradientShape(times=delay + np.array([0.0, ramp, ramp + flat, 2 * ramp + flat]), values=np.array([0.0, 1, 1, 0]))
+    return GradientShape(
+        times=delay + np.array([0.0, ramp, ramp + flat, 2 * ramp + flat]), values=np.array([0.0, 1, 1, 0])
+    )
 
 
 def make_spin_echo(lines: int = LINES, tr: float = 0.5) -> Sequence:
