@@ -13,11 +13,12 @@ from numpy.typing import ArrayLike
 from mrisim._types import Array, Complex, Float, Int
 from mrisim.errors import ConsistencyError, Finding, Problem
 
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Geometry:
     """Where the package of slices or the slab lies: logical read, phase, slice → physical x, y, z."""
 
-    rotation: Float[np.ndarray, "3 3"] = field(default_factory=lambda: np.eye(3))  # columns: read, phase, slice direction
+    rotation: Float[np.ndarray, "3 3"] = field(default_factory=lambda: np.eye(3))  # columns: read, phase, slice
     center: Float[np.ndarray, " 3"] = field(default_factory=lambda: np.zeros(3))  # physical [m]
 
 
@@ -53,7 +54,8 @@ class Grid:
     def logical_axes(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Voxel centers along read, phase and slice, relative to the center [m]."""
         nx, ny, _ = self.shape
-        return (np.arange(nx) - nx // 2) * self.spacing[0], (np.arange(ny) - ny // 2) * self.spacing[1], self.slice_positions
+        x, y = (np.arange(nx) - nx // 2) * self.spacing[0], (np.arange(ny) - ny // 2) * self.spacing[1]
+        return x, y, self.slice_positions
 
     def positions(self) -> Float[np.ndarray, "z y x 3"]:
         """Physical positions of the voxel centers [m]."""
@@ -151,8 +153,15 @@ class Phantom:
         if lorentz is None:
             lorentz = (np.arange(n) * 0.6180339887498949 + 0.5) % 1.0 - 0.5  # golden-ratio sequence
         columns = {
-            "weight": weight, "pd": pd, "t1": t1, "t2": t2, "df": df, "b1": b1, "t2_prime": t2_prime, "lorentz": lorentz,
-        }  # fmt: skip
+            "weight": weight,
+            "pd": pd,
+            "t1": t1,
+            "t2": t2,
+            "df": df,
+            "b1": b1,
+            "t2_prime": t2_prime,
+            "lorentz": lorentz,
+        }
         arrays, problems = {}, []
         if position.ndim != 2 or position.shape[1] != 3:
             problems.append(Problem(f"must have shape (spins, 3), but has {position.shape}", path="position"))
@@ -247,7 +256,7 @@ class ReadoutTable:
     dwell: Float[np.ndarray, " readouts"]  # [s]
     te: Float[np.ndarray, " readouts"]  # center of the last excitation → sample N//2 [s]
     ti: Float[np.ndarray, " readouts"]  # center of the last inversion → center of the last excitation [s], nan without
-    tr: Float[np.ndarray, " readouts"]  # last excitation of the same slice position and the one before it [s], nan without
+    tr: Float[np.ndarray, " readouts"]  # between the last two excitations of the slice [s], nan without
     flip: Float[np.ndarray, " readouts"]  # nominal flip angle of the last excitation [rad]
     labels: Mapping[str, Int[np.ndarray, " readouts"]]  # LIN, PAR, SLC, ECO, REP, AVG, SET, SEG, REV, …
 

@@ -292,11 +292,10 @@ class _Lowering:
             return (ideal,), np.zeros(len(event), dtype=int)
         seq, p, blocks = self.seq, self.instances, self.seq.blocks
         block = p.block[pieces.pulse]
-        key = np.column_stack([
-            seq.rf.shape[event], np.round(seq.rf.delay[event] * 1e9), np.round((pieces.start - p.start[pieces.pulse]) * 1e12),
-            np.round((pieces.stop - pieces.start) * 1e12), blocks.gx[block], blocks.gy[block], blocks.gz[block],
-            blocks.rotation[block],
-        ])  # fmt: skip
+        offset, length = pieces.start - p.start[pieces.pulse], pieces.stop - pieces.start
+        gradients = (blocks.gx[block], blocks.gy[block], blocks.gz[block], blocks.rotation[block])
+        times = [np.round(t, _PICOSECONDS) for t in (seq.rf.delay[event], offset, length)]
+        key = np.column_stack([seq.rf.shape[event], *times, *gradients])
         first, row = _unique_rows(key)
         return tuple(self.waveform(pieces, i) for i in first), row
 

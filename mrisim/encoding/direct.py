@@ -21,6 +21,8 @@ def direct_sum(
         >>> direct_sum(np.ones(1, complex), np.zeros((1, 3)), np.zeros(1), np.zeros((1, 3)), np.zeros(1), np.zeros(1))
         array([1.+0.j])
     """
-    return np.array([
-        np.sum(m * np.exp(-tau * r2 - 2j * np.pi * (df * tau + position @ kj))) for kj, tau in zip(k, delay, strict=True)
-    ])  # fmt: skip
+    samples = [
+        np.sum(m * np.exp(-tau * r2 - 2j * np.pi * (df * tau + position @ at)))
+        for at, tau in zip(k, delay, strict=True)
+    ]
+    return np.array(samples)

@@ -1,8 +1,8 @@
 """Isochromats that the encoding cannot tell apart are summed before it.
 
-Within the readouts of a Cartesian scan two spins with the same position along the read direction, the same off-resonance
-and the same T2 make the same samples, wherever else they lie. Spins are sorted so that such a group fills whole runs of
-a power of two, and each run is encoded once.
+Within the readouts of a Cartesian scan two spins with the same position along the read direction, the same
+off-resonance and the same T2 make the same samples, wherever else they lie. Spins are sorted so that such a group fills
+whole runs of a power of two, and each run is encoded once.
 """
 
 from __future__ import annotations

@@ -40,8 +40,8 @@ class Use(IntEnum):
 class RFShape:
     """Complex envelope, constant on each interval between two edges.
 
-    With amplitude a and phase phi the field is a · samples · exp(i phi) [Hz]. `samples` has a peak magnitude of 1 and is
-    given in this package's frame: positive frequency turns as exp(-2 pi i f t).
+    With amplitude a and phase phi the field is a · samples · exp(i phi) [Hz]. `samples` has a peak magnitude of 1, in
+    this package's frame: positive frequency turns as exp(-2 pi i f t).
     """
 
     edges: Float[np.ndarray, " n+1"]  # from 0 [s]

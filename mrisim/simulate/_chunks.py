@@ -76,6 +76,7 @@ def prepare(program: Program, phantom: Phantom, spoil: bool, tolerance: float, d
         segments=tuple(segments),
         trains=trains,
         groups=relaxation_groups(program, phantom, tolerance),
+        run=run,
         dtype=np.dtype(dtype),
     )
 

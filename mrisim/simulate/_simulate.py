@@ -65,7 +65,7 @@ def simulate(
         tolerance: Relative error of the signal vector (2-norm) that numerical shortcuts may add, rounding apart.
         dtype: Precision of the device; sums over chunks are float64.
         coils: None (uniform), a number of elements, a `CoilArray`, or sensitivities (n_coils, spins).
-        noise: Standard deviation of the real and of the imaginary part of one sample, a text such as "snr 50", or `Noise`.
+        noise: Standard deviation of the real and of the imaginary part of a sample, text such as "snr 50", or `Noise`.
         seed: Of the noise.
         initial: Magnetisation to start from, (3,) or (spins, 3), equilibrium is (0, 0, 1).
         memory: Budget such as "4 GiB"; default half of what is free.
@@ -162,7 +162,7 @@ def signal(
 ) -> Complex[Array, "coils samples"]:
     """The pure function that `simulate` wraps: pytrees in, samples out; differentiable and without chunks.
 
-    Derivatives flow to every float of the program and of the phantom. Call it where JAX has 64-bit types on for float64.
+    Derivatives flow to every float of the program and of the phantom. For float64, JAX must have 64-bit types on.
 
     Args:
         program: Normal form of a sequence.
