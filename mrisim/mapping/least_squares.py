@@ -62,9 +62,11 @@ def levenberg_marquardt(
     """
 
     def linearize(p):
-        value, push = jax.linearize(residual, p)
-        columns = [push(direction) for direction in jnp.eye(len(p), dtype=p.dtype)]
-        return jnp.sum(value**2), *normal_equations(jnp.stack(columns), value)
+        directions = jnp.eye(len(p), dtype=p.dtype)
+        value, columns = jax.vmap(lambda direction: jax.jvp(residual, (p,), (direction,)), out_axes=(None, 0))(
+            directions
+        )
+        return jnp.sum(value**2), *normal_equations(columns, value)
 
     def step(_, state):
         tried, best, damping = state
@@ -98,18 +100,25 @@ def solve_positive(matrix: Float[Array, "p p"], right: Float[Array, " p"]) -> Fl
     A matrix that is not positive definite gives values that are not finite.
     """
     n = len(right)
-    lower = [[jnp.zeros((), right.dtype)] * n for _ in range(n)]
-    for i in range(n):
-        for j in range(i + 1):
-            rest = matrix[i, j] - sum((lower[i][k] * lower[j][k] for k in range(j)), start=jnp.zeros((), right.dtype))
-            lower[i][j] = jnp.sqrt(rest) if i == j else rest / lower[j][j]
+    entry = [[matrix[i, j] for j in range(i + 1)] for i in range(n)]
+    lower: list[list[Array]] = []
     forward: list[Array] = []
     for i in range(n):
-        forward.append((right[i] - sum(lower[i][k] * forward[k] for k in range(i))) / lower[i][i])
-    solution: list[Array] = [jnp.zeros((), right.dtype)] * n
+        row: list[Array] = []
+        for j in range(i):
+            row.append((entry[i][j] - _dot(row, lower[j][:j])) / lower[j][j])
+        row.append(jnp.sqrt(entry[i][i] - _dot(row, row)))
+        lower.append(row)
+        forward.append((right[i] - _dot(row[:i], forward)) / row[i])
+    solution: list[Array] = []
     for i in reversed(range(n)):
-        solution[i] = (forward[i] - sum(lower[k][i] * solution[k] for k in range(i + 1, n))) / lower[i][i]
-    return jnp.stack(solution)
+        below = [lower[k][i] for k in reversed(range(i + 1, n))]
+        solution.append((forward[i] - _dot(below, solution)) / lower[i][i])
+    return jnp.stack(solution[::-1])
+
+
+def _dot(left: list[Array], right: list[Array]) -> Array | float:
+    return sum((a * b for a, b in zip(left, right, strict=True)), start=0.0)
 
 
 def _damped(normal: Float[Array, "p p"], damping: Float[Array, ""]) -> Float[Array, "p p"]:

@@ -14,12 +14,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from mrisim._types import Array, Bool, Float
 from mrisim.errors import ConsistencyError, Problem
-from mrisim.mapping.least_squares import double_precision, levenberg_marquardt, normal_equations, solve_positive
+from mrisim.mapping.least_squares import double_precision, levenberg_marquardt, solve_positive
 
-CHUNK = 2048  # voxels per call of the compiled fit
+CHUNKS = (256, 2048)  # voxels per call of the compiled fit: the smallest that holds all, or the largest
 GRID = 64  # time constants that the search tries, equidistant in their logarithm
 STEPS = 16  # from within a step of the grid; a handful do, the rest is for noise
 Design = Callable[[Float[Array, ""], Float[Array, "n columns"], Float[Array, " extra"]], Float[Array, "q n"]]
@@ -54,7 +55,7 @@ class Voxels(NamedTuple):
     time: np.ndarray
     time_error: np.ndarray
     amplitudes: np.ndarray  # (voxels, q), complex if the data are
-    amplitude_error: np.ndarray  # (voxels, q), of the real part
+    amplitude_error: np.ndarray  # (voxels, q), of the magnitude
     residual: np.ndarray
     converged: np.ndarray
     counts: Mapping[str, int]
@@ -147,16 +148,17 @@ def _spread(
 
 
 def _run(model: tuple[Design, Admissible | None], signal, extra, settings, signs, bounds) -> _Fit:
-    """Fit in chunks of equal, padded size; the last rows of padding repeat the first voxel."""
+    """Fit in chunks of equal size; rows of padding repeat the first voxel."""
     kind = np.complex128 if np.iscomplexobj(signal) else np.float64
     total = len(signal)
-    size = min(CHUNK, 1 << max(total - 1, 0).bit_length()) if total else 1
+    size = next((chunk for chunk in CHUNKS if total <= chunk), CHUNKS[-1])
     pieces = []
-    for first in range(0, max(total, 1), size):
+    if total == 0:
+        signal, extra = np.ones((1, len(settings))), np.ones((1, extra.shape[1]))
+    for first in range(0, len(signal), size):
         rows = np.arange(first, first + size)
-        rows = np.where(rows < total, rows, 0)
-        block = np.asarray(signal[rows] if total else np.ones((1, len(settings))), dtype=kind)
-        voxel = np.asarray(extra[rows] if total else np.ones((1, extra.shape[1])), dtype=float)
+        rows = np.where(rows < len(signal), rows, 0)
+        block, voxel = np.asarray(signal[rows], dtype=kind), np.asarray(extra[rows], dtype=float)
         arguments = (jnp.asarray(v) for v in (block, voxel, np.asarray(settings, float), np.asarray(signs, float)))
         pieces.append(_fit_chunk(model, *arguments, jnp.asarray(bounds, dtype=float)))
     columns = (np.concatenate([np.asarray(piece[i]) for piece in pieces])[:total] for i in range(len(_Fit._fields)))
@@ -184,42 +186,24 @@ def _fit_voxel(
 
 
 def _fit_polarity(design: Design, y: Array, voxel: Array, settings: Array, bounds: Array) -> _Fit:
-    parts = (y.real, y.imag) if jnp.iscomplexobj(y) else (y,)
-
-    def residual(p):
-        columns, amplitudes, _ = _project(design, p[0], parts, voxel, settings)
-        return jnp.concatenate([_model(columns, c) - part for c, part in zip(amplitudes, parts, strict=True)])
-
-    start = _search(design, parts, voxel, settings, bounds)
-    solution = levenberg_marquardt(residual, start[None], iterations=STEPS)
+    parts = jnp.stack([y.real, y.imag]) if jnp.iscomplexobj(y) else y[None]
+    model = lambda log_time: design(jnp.exp(log_time), settings, voxel)  # noqa: E731
+    start = _search(model, parts, bounds)
+    solution = levenberg_marquardt(lambda p: _remainder(parts, _basis(model(p[0]))).ravel(), start[None], STEPS)
     log_time = solution.parameters[0]
-    amplitudes, variance = _uncertainty(design, log_time, parts, voxel, settings)
+    amplitudes, variance = _amplitudes(model, log_time, parts)
     inside = (log_time > jnp.log(bounds[0])) & (log_time < jnp.log(bounds[1]))
     return _Fit(
         log_time=log_time,
-        amplitudes=amplitudes[0] + 1j * amplitudes[1] if jnp.iscomplexobj(y) else amplitudes[0],
+        amplitudes=lax.complex(*amplitudes) if jnp.iscomplexobj(y) else amplitudes[0],
         variance=variance,
         cost=solution.cost,
         converged=solution.converged & inside & jnp.all(jnp.isfinite(variance)),
     )
 
 
-def _project(design: Design, log_time: Array, parts: tuple[Array, ...], voxel: Array, settings: Array):
-    """Columns of the model (q, n), least-squares amplitudes of each part of the data, and AᵀA."""
-    columns = design(jnp.exp(log_time), settings, voxel)
-    rights, normals = zip(*(normal_equations(columns, part) for part in parts), strict=True)
-    normal = normals[0]
-    floor = 1e-14 * jnp.trace(normal) + jnp.finfo(normal.dtype).tiny  # keeps equal columns from dividing by zero
-    normal = normal + floor * jnp.eye(len(columns), dtype=normal.dtype)
-    return columns, [solve_positive(normal, right) for right in rights], normal
-
-
-def _model(columns: Array, amplitudes: Array) -> Array:
-    return jnp.sum(columns * amplitudes[:, None], axis=0)
-
-
-def _search(design: Design, parts: tuple[Array, ...], voxel: Array, settings: Array, bounds: Array) -> Array:
-    """Log time constant of the least cost on a grid.
+def _search(model: Callable[[Array], Array], parts: Float[Array, "parts n"], bounds: Array) -> Float[Array, ""]:
+    """Log time constant of the least cost on a grid, amplitudes projected out.
 
     Source:
         Variable projection: Golub and Pereyra, SIAM J Numer Anal 10:413 (1973); as a grid search for inversion
@@ -228,30 +212,47 @@ def _search(design: Design, parts: tuple[Array, ...], voxel: Array, settings: Ar
     grid = jnp.linspace(jnp.log(bounds[0]), jnp.log(bounds[1]), GRID)
 
     def better(best, log_time):
-        columns, amplitudes, _ = _project(design, log_time, parts, voxel, settings)
-        cost = sum(jnp.sum((_model(columns, c) - part) ** 2) for c, part in zip(amplitudes, parts, strict=True))
+        cost = jnp.sum(_remainder(parts, _basis(model(log_time))) ** 2)
         wins = cost < best[0]  # False for a cost that is not a number
         return (jnp.where(wins, cost, best[0]), jnp.where(wins, log_time, best[1])), None
 
-    (_, start), _ = jax.lax.scan(better, (jnp.full_like(grid[0], jnp.inf), grid[0]), grid)
+    (_, start), _ = lax.scan(better, (jnp.full_like(grid[0], jnp.inf), grid[0]), grid)
     return start
 
 
-def _uncertainty(design: Design, log_time: Array, parts: tuple[Array, ...], voxel: Array, settings: Array):
-    """Amplitudes, and the variances of log time and of each amplitude's real part for data of unit variance.
+def _basis(columns: Float[Array, "q n"]) -> list[Float[Array, " n"]]:
+    """Orthonormal basis of the model's columns, by Gram and Schmidt."""
+    basis: list[Array] = []
+    for column in columns:
+        rest = _remainder(column[None], basis)[0]
+        basis.append(rest * lax.rsqrt(jnp.sum(rest**2)))
+    return basis
+
+
+def _remainder(parts: Float[Array, "parts n"], basis: list[Float[Array, " n"]]) -> Float[Array, "parts n"]:
+    """What no amplitudes can explain."""
+    for unit in basis:
+        parts = parts - jnp.sum(parts * unit, axis=1, keepdims=True) * unit[None]
+    return parts
+
+
+def _amplitudes(model: Callable[[Array], Array], log_time: Array, parts: Float[Array, "parts n"]):
+    """Least-squares amplitudes (parts, q), and the variances of log time and of each magnitude, for unit variance.
 
     The inverse of JᵀJ by its Schur complement: J holds the model's columns once per part, and one column for log time.
     """
-    columns, amplitudes, normal = _project(design, log_time, parts, voxel, settings)
-    _, slope = jax.jvp(lambda v: design(jnp.exp(v), settings, voxel), (log_time,), (jnp.ones_like(log_time),))
-    inverse = jax.vmap(lambda unit: solve_positive(normal, unit))(jnp.eye(len(columns), dtype=normal.dtype))
-    information, coupled = jnp.zeros_like(log_time), jnp.zeros_like(columns[:, 0])
-    for c in amplitudes:
-        column = _model(slope, c)
-        shadow = solve_positive(normal, jnp.sum(columns * column, axis=1))
-        information = information + jnp.sum((column - _model(columns, shadow)) ** 2)
-        coupled = coupled + shadow**2
-    spread = jnp.diag(inverse) + coupled / information / len(parts)
+    columns, slope = jax.jvp(model, (log_time,), (jnp.ones_like(log_time),))
+    q = len(columns)
+    by_time = lambda c: jnp.sum(slope * c[:, None], axis=0)  # noqa: E731
+    normal = jnp.sum(columns[:, None] * columns[None], axis=2)
+    solve = jax.vmap(lambda right: solve_positive(normal, right))
+    amplitudes = solve(jnp.sum(columns[None] * parts[:, None], axis=2))
+    derivative = jax.vmap(by_time)(amplitudes)
+    information = jnp.sum(_remainder(derivative, _basis(columns)) ** 2)
+    shadow = solve(jnp.sum(columns[None] * derivative[:, None], axis=2))
+    size = jnp.sqrt(jnp.sum(amplitudes**2, axis=0))
+    along = jnp.sum(shadow * amplitudes, axis=0) / jnp.where(size > 0, size, 1.0)
+    spread = jnp.diag(solve(jnp.eye(q, dtype=normal.dtype))) + along**2 / information
     return amplitudes, jnp.concatenate([1 / information[None], spread])
 
 
