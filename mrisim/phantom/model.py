@@ -103,12 +103,17 @@ class PhantomModel:
         result = np.zeros(len(points), dtype=np.int16)
         if len(points) == 0:
             return result
-        columns = np.asfortranarray(points)
-        low, high = columns.min(axis=0), columns.max(axis=0)
-        for painted in self.shapes:
+        rest, where = np.asfortranarray(points), np.arange(len(points))
+        low, high = rest.min(axis=0), rest.max(axis=0)
+        for painted in reversed(self.shapes):  # what lies on top first: what it holds is settled
             begin, end = painted.shape.bounds
-            if (begin <= high).all() and (end >= low).all():
-                result[painted.shape.contains(columns)] = painted.tissue
+            if (begin > high).any() or (end < low).any():
+                continue
+            inside = painted.shape.contains(rest)
+            if inside.any():
+                result[where[inside]] = painted.tissue
+                where = where[~inside]
+                rest = np.asfortranarray(rest[~inside])
         return result
 
     def b0_at(self, points: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, " n"]:
@@ -323,7 +328,7 @@ class PhantomModel:
         shape = centers.shape[:3]
         flat = centers.reshape(-1, 3)
         counts = np.zeros((len(self.tissues), len(flat)), dtype=np.int32)
-        step = max(1, 8 * CHUNK // len(local))
+        step = max(1, CHUNK // len(local))
         for start in range(0, len(flat), step):
             block = flat[start : start + step]
             tissue = self.tissue_at((block[:, None, :] + local).reshape(-1, 3)).reshape(len(block), -1)

@@ -181,7 +181,7 @@ class Ellipsoid:
         return self.radii
 
     def inside(self, points: Float[np.ndarray, "n 3"]) -> Bool[np.ndarray, " n"]:
-        return np.einsum("ni,ni->n", points / self.radii, points / self.radii) <= 1.0
+        return _ratio_squared(points, self.radii) <= 1.0
 
     def transform(self, k: Float[np.ndarray, "n 3"]) -> Complex[np.ndarray, " n"]:
         """Source: a b c (sin 2πK - 2πK cos 2πK)/(2π²K³), K = |(a kx, b ky, c kz)|; Koay et al., MRM 58:430 (2007)."""
@@ -194,6 +194,10 @@ class Ellipsoid:
 
     def boundary(self, n: int) -> Float[np.ndarray, "m 3"]:
         return sphere_points(n) * self.radii
+
+
+def _ratio_squared(points: Float[np.ndarray, "n 3"], radii: Float[np.ndarray, " 3"]) -> Float[np.ndarray, " n"]:
+    return sum(((points[:, axis] / radii[axis]) ** 2 for axis in range(3)), np.zeros(len(points)))
 
 
 def sphere_points(n: int) -> Float[np.ndarray, "n 3"]:
@@ -225,7 +229,10 @@ class Waves:
         )
 
     def value(self, points: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, " n"]:
-        return math.sqrt(2.0 / len(self.phases)) * np.cos(points @ self.vectors.T + self.phases).sum(axis=1)
+        total = np.zeros(len(points))
+        for vector, phase in zip(self.vectors, self.phases, strict=True):
+            total += np.cos(points @ vector + phase)
+        return math.sqrt(2.0 / len(self.phases)) * total
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -250,9 +257,9 @@ class Ribbon:
     stray: tuple[Waves, Waves, Waves] = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "uneven", Waves.of(self.seed, 0, 4.0, 12))
-        object.__setattr__(self, "deepness", Waves.of(self.seed, 1, 0.7 * self.folds, 12))
-        strays = tuple(Waves.of(self.seed, 2 + i, 2.0 * np.pi / 50e-3, 8) for i in range(3))
+        object.__setattr__(self, "uneven", Waves.of(self.seed, 0, 4.0, 8))
+        object.__setattr__(self, "deepness", Waves.of(self.seed, 1, 0.7 * self.folds, 8))
+        strays = tuple(Waves.of(self.seed, 2 + i, 2.0 * np.pi / 50e-3, 5) for i in range(3))
         object.__setattr__(self, "stray", strays)
 
     @property
@@ -260,7 +267,7 @@ class Ribbon:
         return self.radii
 
     def inside(self, points: Float[np.ndarray, "n 3"]) -> Bool[np.ndarray, " n"]:
-        ratio = np.sqrt(np.einsum("ni,ni->n", points / self.radii, points / self.radii))
+        ratio = np.sqrt(_ratio_squared(points, self.radii))
         inside = ratio <= 1.0
         below = np.linalg.norm(points, axis=1) * (1.0 / np.maximum(ratio, 1e-12) - 1.0)  # depth below the hull
         shell = np.flatnonzero(inside & (below < self.depth))
@@ -303,12 +310,14 @@ class Shape:
     def contains(self, points: Float[np.ndarray, "n 3"]) -> Bool[np.ndarray, " n"]:
         """Which physical points lie inside or on the boundary."""
         low, high = self.bounds
-        near = np.arange(len(points))
-        for axis in range(3):
-            place = points[near, axis]
-            near = near[(place >= low[axis]) & (place <= high[axis])]
+        columns = [points[:, axis] for axis in range(3)]
+        near = np.ones(len(points), dtype=bool)
+        for column, start, stop in zip(columns, low, high, strict=True):
+            near &= (column >= start) & (column <= stop)
         result = np.zeros(len(points), dtype=bool)
-        result[near] = self.body.inside((points[near] - self.center) @ self.axes)
+        if near.any():
+            moved = np.stack([column[near] - c for column, c in zip(columns, self.center, strict=True)])
+            result[near] = self.body.inside((self.axes.T @ moved).T)
         return result
 
     @functools.cached_property
