@@ -22,6 +22,9 @@ from mrisim.units import TIME, show
 RASTER = 1e-6  # RF raster that default dwell times are multiples of [s]
 LONGEST_DWELL = 10e-6  # [s]
 FEWEST_SAMPLES = 100
+USUAL_SAMPLES = 20_000  # beyond which the default dwell time grows with the duration
+MAX_SAMPLES = 100_000
+LARGEST_TIME_BANDWIDTH = 32  # of a Shinnar-Le Roux pulse
 WINDOWS = {"none": 0.0, "hann": 0.5, "hamming": 0.46}  # weight a of the cosine in (1 - a) + a cos(2 pi t / T)
 SLR_USES = ("excitation", "small_tip", "refocusing", "inversion", "saturation")
 PHASE_STEP = 0.2  # largest phase advance of an adiabatic pulse in one sample [rad]
@@ -70,7 +73,7 @@ def sinc(
         duration: [s].
         time_bandwidth: Number of sinc half-widths in the duration; about duration times full width at half maximum.
         window: "none", "hann" or "hamming".
-        dwell: Sample spacing [s]; by default at most 10 us and at least 100 samples.
+        dwell: Sample spacing [s]; by default at most 10 us and at least 100 samples, longer for pulses above 0.2 s.
         center: Place of the peak as a fraction of the duration.
 
     Raises:
@@ -80,9 +83,9 @@ def sinc(
         >>> len(sinc(duration=2e-3, time_bandwidth=4.0, window="hann").samples)
         200
     """
+    _positive("time_bandwidth", time_bandwidth)
     edges = _edges(duration, dwell)
     t = _middles(edges) / duration - center
-    _positive("time_bandwidth", time_bandwidth)
     return _shape(edges, np.sinc(time_bandwidth * t) * _window(window, t), _center(center) * duration)
 
 
@@ -98,9 +101,9 @@ def gauss(
         >>> round(gauss(duration=4e-3, time_bandwidth=4.0).bandwidth)
         1000
     """
+    _positive("time_bandwidth", time_bandwidth)
     edges = _edges(duration, dwell)
     t = _middles(edges) / duration - center
-    _positive("time_bandwidth", time_bandwidth)
     sigma = math.sqrt(2 * math.log(2)) / (math.pi * time_bandwidth)
     return _shape(edges, np.exp(-0.5 * (t / sigma) ** 2) * _window(window, t), _center(center) * duration)
 
@@ -186,8 +189,8 @@ def hyperbolic_secant(
     _positive("mu", mu)
     edges = _edges(duration, dwell, longest=PHASE_STEP / (mu * beta))
     t = beta * (_middles(edges) - 0.5 * duration)
-    samples = np.cosh(t) ** -1.0 * np.exp(-1j * mu * np.log(np.cosh(t)))
-    return _shape(edges, samples, 0.5 * duration, mu * beta / math.pi)
+    log_cosh = np.logaddexp(t, -t) - math.log(2)
+    return _shape(edges, np.exp(-(1 + 1j * mu) * log_cosh), 0.5 * duration, mu * beta / math.pi)
 
 
 def adiabatic_threshold(shape: RFShape) -> float:
@@ -275,22 +278,25 @@ def slr(
         (200, True)
     """
     _must(use in SLR_USES, f"use must be one of {', '.join(SLR_USES)}, but is '{use}'")
+    for name, ripple in (("passband_ripple", passband_ripple), ("stopband_ripple", stopband_ripple)):
+        _must(1e-5 <= ripple <= 0.5, f"{name} must lie between 1e-05 and 0.5, but is {ripple:g}")
     _must(0 < flip <= math.pi, f"flip must lie between 0 and 180 deg, but is {math.degrees(flip):.6g} deg")
-    ripples = [_positive("passband_ripple", passband_ripple), _positive("stopband_ripple", stopband_ripple)]
-    edges = _edges(duration, dwell)
-    below, above, stop = _filter_ripples(use, flip, *ripples)
-    taps = _lowpass(len(edges) - 1, _positive("time_bandwidth", time_bandwidth), below, above, stop)
+    edges = _edges(duration, dwell, most=USUAL_SAMPLES)
+    below, above, stop = _filter_ripples(use, flip, passband_ripple, stopband_ripple)
+    _positive("time_bandwidth", time_bandwidth)
+    most = min(LARGEST_TIME_BANDWIDTH, (len(edges) - 1) // 4)
+    _must(1 <= time_bandwidth <= most, f"time_bandwidth must lie between 1 and {most}, but is {time_bandwidth:g}")
+    taps = _lowpass(len(edges) - 1, time_bandwidth, below, above, stop)
     top = min(math.sin(flip / 2), 1 - 1e-9)
     samples = taps if use == "small_tip" else _inverse_slr(top * taps)
-    offsets = _middles(edges) - 0.5 * duration
 
-    def profile(f: Float[np.ndarray, " f"]) -> Float[np.ndarray, " f"]:
-        b = top * (np.cos(2 * math.pi * f[:, None] * offsets) @ taps)
+    def profile(b: Float[np.ndarray, " f"]) -> Float[np.ndarray, " f"]:
+        b = top * b
         if use == "small_tip":
-            return np.abs(b)
-        return b**2 if use != "excitation" else 2 * np.abs(b) * np.sqrt(np.maximum(1 - b**2, 0.0))
+            return b
+        return b**2 if use != "excitation" else 2 * b * np.sqrt(np.maximum(1 - b**2, 0.0))
 
-    shape = _shape(edges, samples, 0.5 * duration, _full_width(profile, duration))
+    shape = _shape(edges, samples, 0.5 * duration, _full_width(edges, taps / taps.sum(), profile))
     return shape if use != "excitation" else replace(shape, center=_focus(shape, flip))
 
 
@@ -364,13 +370,11 @@ def _minimax(
     """
     from scipy.optimize import linprog
 
-    t = (np.arange(n) + 0.5) / n - 0.5
     harmonics = min(math.ceil(time_bandwidth) + 3, n // 2)
-    basis = np.cos(2 * math.pi * np.arange(harmonics) * t[:, None]) / n
     reach = min(2.0 * harmonics, 0.5 * n)
     inside = np.linspace(0.0, 0.5 * (1 - width) * time_bandwidth, 8 * harmonics)[1:]
     outside = np.linspace(0.5 * (1 + width) * time_bandwidth, reach, int(8 * reach))
-    gain_in, gain_out = (np.cos(2 * math.pi * f[:, None] * t) @ basis for f in (inside, outside))
+    gain_in, gain_out, gain_at_zero = (_gains(f, harmonics, n) for f in (inside, outside, np.zeros(1)))
     one = np.ones
     rows = [
         np.c_[-gain_in, -below * one(len(inside))],
@@ -384,14 +388,26 @@ def _minimax(
         cost,
         A_ub=np.concatenate(rows),
         b_ub=bounds,
-        A_eq=np.r_[basis.sum(axis=0), 0.0][None],
+        A_eq=np.c_[gain_at_zero, 0.0],
         b_eq=[1.0],
         bounds=[*[(None, None)] * harmonics, (0.0, None)],
         method="highs",
     )
     if not solution.success:
         return math.inf, np.zeros(n)
-    return float(solution.x[-1]), basis @ solution.x[:-1]
+    t = (np.arange(n) + 0.5) / n - 0.5
+    taps = np.cos(2 * math.pi * np.arange(harmonics) * t[:, None]) @ solution.x[:-1] / n
+    return float(solution.x[-1]), taps
+
+
+def _gains(f: Float[np.ndarray, " f"], harmonics: int, n: int) -> Float[np.ndarray, "f harmonics"]:
+    """Frequency response of n samples of the harmonics of a duration, at multiples f of its inverse."""
+
+    def dirichlet(x: Float[np.ndarray, "f harmonics"]) -> Float[np.ndarray, "f harmonics"]:
+        return np.sinc(x) / np.sinc(x / n)
+
+    order = np.arange(harmonics)
+    return 0.5 * (dirichlet(f[:, None] - order) + dirichlet(f[:, None] + order))
 
 
 def _inverse_slr(b: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
@@ -422,41 +438,62 @@ def _minimum_phase(b: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
 
 def _shape(edges: np.ndarray, samples: np.ndarray, center: float, bandwidth: float | None = None) -> RFShape:
     samples = np.asarray(samples, dtype=complex)
-    samples = samples / np.abs(samples).max()
+    peak = np.abs(samples).max()
+    _must(peak > 0, "must have a sample inside its lobe, but has none", "Lower time_bandwidth or the dwell time")
+    samples = samples / peak
     if bandwidth is None:
-        bandwidth = _full_width(lambda f: np.abs(_spectrum(edges, samples, f)), float(edges[-1]))
+        bandwidth = _full_width(edges, samples, lambda size: size)
     return RFShape(edges=edges, samples=samples, center=center, bandwidth=bandwidth)
+
+
+def _full_width(
+    edges: Float[np.ndarray, " n+1"],
+    samples: Complex[np.ndarray, " n"],
+    profile: Callable[[Float[np.ndarray, " f"]], Float[np.ndarray, " f"]],
+) -> float:
+    """Width [Hz] between the outermost crossings of half of the maximum, 0 where it never falls.
+
+    `profile` makes the profile of the magnitude of the pulse's Fourier transform, for samples of sum 1 in units of it.
+    """
+    f, size = _coarse_spectrum(edges, samples)
+    value = profile(size)
+    half = 0.5 * value.max()
+    over = np.flatnonzero(value >= half)
+    if over[0] == 0 or over[-1] == len(f) - 1:
+        return 0.0
+    ends = []
+    for low, high in ((over[0] - 1, over[0]), (over[-1] + 1, over[-1])):
+        fine = np.linspace(f[low], f[high], 17)
+        ends.append(float(np.interp(half, profile(np.abs(_spectrum(edges, samples, fine))), fine)))
+    return ends[1] - ends[0]
+
+
+def _coarse_spectrum(
+    edges: Float[np.ndarray, " n+1"], samples: Complex[np.ndarray, " n"]
+) -> tuple[Float[np.ndarray, " f"], Float[np.ndarray, " f"]]:
+    """Frequencies [Hz], eight to a lobe, and the magnitude of `_spectrum` there."""
+    step, duration = np.diff(edges), float(edges[-1])
+    if np.ptp(step) > 1e-9 * duration:
+        f = np.linspace(-64.0, 64.0, 1025) / duration
+        return f, np.abs(_spectrum(edges, samples, f))
+    repeats = math.ceil(64 / len(samples))
+    dense = np.repeat(samples, repeats) / repeats
+    m = 1 << math.ceil(math.log2(8 * len(dense)))
+    f = np.fft.fftshift(np.fft.fftfreq(m, duration / len(dense)))
+    return f, np.abs(np.fft.fftshift(np.fft.ifft(dense, m)) * m) * np.abs(np.sinc(f * duration / len(dense)))
 
 
 def _spectrum(
     edges: Float[np.ndarray, " n+1"], samples: Complex[np.ndarray, " n"], f: Float[np.ndarray, " f"]
 ) -> Complex[np.ndarray, " f"]:
-    """Integral of samples · exp(+2 pi i f t): what a spin at f receives [s]."""
+    """What a spin at f receives: mean of samples · exp(+2 pi i f t), times their number."""
     t, step = _middles(edges), np.diff(edges)
-    return (np.exp(2j * math.pi * f[:, None] * t) * np.sinc(f[:, None] * step)) @ (samples * step)
+    return (np.exp(2j * math.pi * f[:, None] * t) * np.sinc(f[:, None] * step)) @ (samples * step) / step.mean()
 
 
-def _full_width(profile: Callable[[np.ndarray], np.ndarray], duration: float) -> float:
-    """Width [Hz] between the outermost crossings of half of the maximum, 0 where it never falls."""
-    f = np.linspace(-64.0, 64.0, 4097) / duration
-    for _ in range(2):
-        value = profile(f)
-        half = 0.5 * value.max()
-        over = np.flatnonzero(value >= half)
-        if over[0] > 0 and over[-1] < len(f) - 1:
-            break
-        f = 8 * f
-    else:
-        return 0.0
-    ends = []
-    for i, j in ((over[0] - 1, over[0]), (over[-1], over[-1] + 1)):
-        fine = np.linspace(f[i], f[j], 65)
-        value = profile(fine)
-        ends.append(np.interp(half, value if i < over[0] else value[::-1], fine if i < over[0] else fine[::-1]))
-    return float(ends[1] - ends[0])
-
-
-def _edges(duration: float, dwell: float | None, longest: float = LONGEST_DWELL) -> Float[np.ndarray, " n+1"]:
+def _edges(
+    duration: float, dwell: float | None, *, longest: float = math.inf, most: int = MAX_SAMPLES
+) -> Float[np.ndarray, " n+1"]:
     _positive("duration", duration)
     if dwell is None:
         ticks = round(duration / RASTER)
@@ -465,8 +502,9 @@ def _edges(duration: float, dwell: float | None, longest: float = LONGEST_DWELL)
             f"duration must be a multiple of {show(RASTER, TIME)}, but is {show(duration, TIME, digits=9)}",
             f"Set {show(max(ticks, 1) * RASTER, TIME, digits=9)}, or give a dwell time",
         )
-        most = max(1, int(min(LONGEST_DWELL, longest, duration / FEWEST_SAMPLES) / RASTER * (1 + 1e-9)))
-        n = ticks // next(step for step in range(most, 0, -1) if ticks % step == 0)
+        usual = max(LONGEST_DWELL, duration / USUAL_SAMPLES)
+        coarsest = max(1, int(min(usual, longest, duration / FEWEST_SAMPLES) / RASTER * (1 + 1e-9)))
+        n = ticks // next(step for step in range(coarsest, 0, -1) if ticks % step == 0)
     else:
         n = round(duration / _positive("dwell", dwell))
         _must(
@@ -474,6 +512,9 @@ def _edges(duration: float, dwell: float | None, longest: float = LONGEST_DWELL)
             f"duration must be a multiple of its dwell {show(dwell, TIME)}, but is {show(duration, TIME, digits=9)}",
             f"Set {show(max(n, 1) * dwell, TIME, digits=9)}",
         )
+    _must(
+        n <= most, f"must have at most {most} samples, but has {n}", "Choose a rounder duration or a longer dwell time"
+    )
     return duration * np.arange(n + 1) / n
 
 

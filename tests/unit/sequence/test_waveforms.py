@@ -227,6 +227,20 @@ def test_default_dwell(duration, samples):
     assert shape.duration == duration
 
 
+def test_a_long_pulse_has_longer_samples():
+    assert len(waveforms.gauss(duration=0.1, time_bandwidth=4).samples) == 10_000
+    assert len(waveforms.gauss(duration=2.0, time_bandwidth=4).samples) == 20_000
+    assert waveforms.gauss(duration=2.0, time_bandwidth=4).bandwidth == pytest.approx(2.0, rel=0.02)
+
+
+def test_bandwidth_of_uneven_samples_is_that_of_even_ones():
+    even = waveforms.sinc(duration=2e-3, time_bandwidth=5, window="hann", dwell=10e-6)
+    edges = np.delete(even.edges, [37, 90])  # samples 36 and 89 are joined with the ones after them
+    joined = np.delete(even.samples, [37, 90])
+    uneven = waveforms.from_samples(magnitude=np.abs(joined), phase=np.angle(joined), edges=edges)
+    assert uneven.bandwidth == pytest.approx(even.bandwidth, rel=5e-3)
+
+
 def test_samples_are_scaled_and_centred():
     shape = waveforms.from_samples(magnitude=[1.0, -4.0, 2.0], phase=[0.0, 0.5, 0.0], edges=[0.0, 1e-3, 2e-3, 5e-3])
     np.testing.assert_allclose(shape.samples, [0.25, -np.exp(0.5j), 0.5])
@@ -267,6 +281,22 @@ def test_samples_are_scaled_and_centred():
                 "time_bandwidth must be larger for ripples this small, but is 1. "
                 "Raise time_bandwidth, or passband_ripple and stopband_ripple."
             ),
+        ),
+        (
+            lambda: waveforms.slr(duration=1e-3, time_bandwidth=40, flip=1.0),
+            "time_bandwidth must lie between 1 and 25, but is 40.",
+        ),
+        (
+            lambda: waveforms.slr(duration=1e-3, time_bandwidth=4, flip=1.0, stopband_ripple=0.0),
+            "stopband_ripple must lie between 1e-05 and 0.5, but is 0.",
+        ),
+        (
+            lambda: waveforms.slr(duration=79.957e-3, time_bandwidth=4, flip=1.0),
+            "must have at most 20000 samples, but has 79957. Choose a rounder duration or a longer dwell time.",
+        ),
+        (
+            lambda: waveforms.gauss(duration=2e-6, time_bandwidth=90),
+            "must have a sample inside its lobe, but has none. Lower time_bandwidth or the dwell time.",
         ),
         (
             lambda: waveforms.hyperbolic_secant(duration=1e-2, bandwidth=1e3, mu=5.0),
