@@ -124,7 +124,8 @@ class _Blocks:
         """
         events = getattr(self.seq.blocks, column)
         rows = np.flatnonzero(events != NONE)
-        groups = _group(self.kinds.get(column, np.arange(events.max(initial=0) + 1))[events[rows]], other[rows])
+        kinds = self.kinds[column][events[rows]] if column in self.kinds else events[rows]
+        groups = _group(kinds, other[rows])
         groups = replace(groups, first=rows[groups.first])
         return groups, events[groups.first]
 
@@ -284,7 +285,8 @@ def _gradient_raster(blocks: _Blocks) -> Iterator[Violation]:
     for axis in AXES:
         groups, events = blocks.pairs(axis, seq.blocks.name)
         shapes = seq.gradients.shape[events].astype(int)
-        for group in np.flatnonzero(np.array([len(corners) > 0 for corners in off], dtype=bool)[shapes]):
+        bad = np.array([len(corners) > 0 for corners in off], dtype=bool)
+        for group in np.flatnonzero(bad[shapes]).tolist():
             time = float(seq.gradient_shapes[shapes[group]].times[off[shapes[group]][0]])
             yield _raster_violation(blocks, groups, group, time, "gradient raster of corner times", time, raster, axis)
 

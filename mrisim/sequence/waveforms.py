@@ -307,7 +307,7 @@ def _focus(shape: RFShape, flip: float) -> float:
     """
     f = 0.4 * shape.bandwidth * np.linspace(-1.0, 1.0, 21)
     alpha, beta = np.ones(len(f), complex), np.zeros(len(f), complex)
-    rotations = -2 * math.pi * amplitude_for_flip(shape, flip) * shape.samples.real * np.diff(shape.edges)
+    rotations = -2 * math.pi * amplitude_for_flip(shape, flip) * np.real(shape.samples) * np.diff(shape.edges)
     turn = np.exp(1j * math.pi * f * shape.duration / len(rotations))  # of alpha, precession during one sample
     for angle in rotations:
         c, s = math.cos(0.5 * angle), -1j * math.sin(0.5 * angle)
