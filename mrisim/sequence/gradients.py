@@ -17,6 +17,11 @@ from mrisim.units import AREA, GRADIENT, SLEW, TIME, show
 TIGHT = 1e-9  # relative slack for rounding when a limit is met exactly
 
 
+def clean(time: float) -> float:
+    """Time [s] without the rounding of a product: 10 rasters of 10 us are 0.0001 s, not 0.00009999999999999999."""
+    return round(time, 12)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Limits:
     """What a logical axis may do: the scanner's limits, derated where the axes are oblique."""
@@ -28,7 +33,7 @@ class Limits:
 
     def up(self, time: float) -> float:
         """Time on the gradient raster, rounded up."""
-        return math.ceil(time / self.raster - 1e-6) * self.raster
+        return clean(math.ceil(time / self.raster - 1e-6) * self.raster)
 
     def ramp(self, change: float) -> float:
         """Shortest ramp over a change of gradient [s]."""
@@ -109,7 +114,7 @@ def _shortest(area: float, limits: Limits, rise_time: float | None) -> tuple[flo
             if amplitude > limits.slew * m * r * (1 + TIGHT):
                 break
             if amplitude <= limits.gradient * (1 + TIGHT):
-                return m * r, (n - 2 * m) * r
+                return clean(m * r), clean((n - 2 * m) * r)
         n += 1
 
 
@@ -127,7 +132,7 @@ def _fitted(area: float, limits: Limits, duration: float, rise_time: float | Non
     amplitude = area / (duration - rise)
     if amplitude > limits.gradient * (1 + TIGHT) or amplitude > limits.slew * rise * (1 + TIGHT):
         raise _too_short(area, limits, duration, rise_time)
-    return rise, max(0.0, round(flat / limits.raster) * limits.raster)
+    return rise, max(0.0, clean(round(flat / limits.raster) * limits.raster))
 
 
 def _too_short(area: float, limits: Limits, duration: float, rise_time: float | None) -> SpecError:
@@ -234,8 +239,16 @@ def _crusher(area: float, plateau: float, limits: Limits, sign: float) -> tuple[
     rise = max(limits.raster, limits.ramp(height))
     fall = max(limits.raster, limits.ramp(height - plateau))
     top = max(0.0, limits.up((wanted - height * rise / 2 - (height + plateau) * fall / 2) / g_max))
-    height = (wanted - plateau * fall / 2) / (rise / 2 + top + fall / 2)
-    return sign * height, rise, top, fall
+    while True:  # rounding to the raster may ask for one step more
+        height = (wanted - plateau * fall / 2) / (rise / 2 + top + fall / 2)
+        if abs(height - plateau) > s * fall * (1 + TIGHT):
+            fall = clean(fall + limits.raster)
+        elif height > s * rise * (1 + TIGHT):
+            rise = clean(rise + limits.raster)
+        elif height > g_max * (1 + TIGHT):
+            top = clean(top + limits.raster)
+        else:
+            return sign * height, rise, top, fall
 
 
 def corners(times: np.ndarray, values: np.ndarray, limits: Limits) -> Waveform:

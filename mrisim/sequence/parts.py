@@ -17,6 +17,7 @@ from mrisim.sequence.expression import MAX_LOOPS, Quantity, Value
 from mrisim.sequence.gradients import (
     Limits,
     Waveform,
+    clean,
     corners,
     raster_samples,
     slice_gradient,
@@ -155,7 +156,7 @@ class Parts:
                         f"Use {near}",
                     )
                 )
-        return steps * raster
+        return clean(steps * raster)
 
     def _file_shape(self, event: str, scope: Scope) -> RFShape:
         rf, path = self.events[event].rf, ("events", event, "rf")
@@ -184,7 +185,7 @@ class Parts:
             delay = self._selection(event, AXES[axis], scope)[1]
         if spec.rf.delay is not None:
             delay = self._rf_delay(event, scope, delay, axis)
-        delay = math.ceil(delay / system.rf_raster - 1e-6) * system.rf_raster
+        delay = clean(math.ceil(delay / system.rf_raster - 1e-6) * system.rf_raster)
         return Window(start=delay, center=delay + shape.center, stop=delay + shape.duration)
 
     def _select_axis(self, event: str) -> int:
@@ -419,7 +420,7 @@ class Parts:
                         f"Use a bandwidth of {show(1 / good, FREQUENCY)}, a dwell time of {show(good, TIME)}",
                     )
                 )
-        return counts[0] * counts[1], steps * raster
+        return counts[0] * counts[1], clean(steps * raster)
 
     def _adc_delay(self, event: str, scope: Scope, duration: float) -> float:
         spec, path = self.events[event], ("events", event, "adc")
@@ -464,7 +465,7 @@ class Parts:
         if spec.adc is not None:
             train = self.train(event, scope)
             ends.append(train.delay + train.duration + system.adc_dead_time)
-        return math.ceil(max(ends) / system.block_raster - 1e-6) * system.block_raster
+        return clean(math.ceil(max(ends) / system.block_raster - 1e-6) * system.block_raster)
 
     def property_of(self, path: tuple[str, ...], scope: Scope) -> Value:
         """Value of `event.duration` or `event.part.property`."""
@@ -571,7 +572,7 @@ def _reshaped(waveform: Waveform) -> Waveform:
 
 
 def _nearest(time: float, raster: float) -> float:
-    return round(time / raster) * raster
+    return clean(round(time / raster) * raster)
 
 
 def _read_columns(path: Path, name: str, most: int) -> np.ndarray:

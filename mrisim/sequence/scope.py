@@ -55,7 +55,7 @@ class Collector:
     def __init__(self, source: Source):
         self.source = source
         self.problems: dict[str, Problem] = {}
-        self.kind: type[SpecError] = SpecError
+        self.kinds: set[type[SpecError]] = set()
 
     @contextmanager
     def collect(self) -> Iterator[None]:
@@ -63,6 +63,7 @@ class Collector:
         try:
             yield
         except SpecError as error:
+            self.kinds.add(type(error))
             self.add(*error.problems)
 
     def add(self, *problems: Problem) -> None:
@@ -83,13 +84,15 @@ class Collector:
             return problem
         return self.source.problem(path, problem.rule, problem.remedy)
 
-    def finish(self, kind: type[SpecError] = SpecError) -> None:
+    def finish(self) -> None:
         """Raise what was collected.
 
         Raises:
-            SpecError: at least one problem was collected.
+            TimingError: only times that cannot be met were collected.
+            SpecError: at least one other problem was collected.
         """
         if self.problems:
+            kind = self.kinds.pop() if len(self.kinds) == 1 else SpecError
             raise kind(list(self.problems.values()))
 
 

@@ -200,7 +200,7 @@ class Timeline:
 
     def _up(self, duration: np.ndarray) -> np.ndarray:
         raster = self.globals.system.block_raster
-        return np.ceil(duration / raster - 1e-6) * raster
+        return np.round(np.ceil(duration / raster - 1e-6) * raster, 12)
 
     def _full_block(self, one: BlockItem, common: dict[str, Any]) -> Leaf:
         path, scope = common["path"], common["scope"]

@@ -76,11 +76,11 @@ class Solver:
                 intervals += self._pair(index, model)
         self.collector.finish()
         self._solve_fills([i for i in intervals if i.model.solve])
-        self.collector.finish(TimingError)
+        self.collector.finish()
         records = [
             self._record(index, [i for i in intervals if i.index == index]) for index in range(len(self.constraints))
         ]
-        self.collector.finish(TimingError)
+        self.collector.finish()
         return tuple(record for record in records if record is not None)
 
     # -- pairing --------------------------------------------------------------------------------------------------
@@ -265,7 +265,7 @@ class Solver:
                 a, b = (anchor.text for anchor in one.anchors)
                 raise SpecError(f"must hold 'wait: {fill}' between {a} and {b}, but does not")
         missing = asked - known
-        duration = np.round(missing / np.where(count > 0, count, 1) / self.raster) * self.raster
+        duration = np.round(np.round(missing / np.where(count > 0, count, 1) / self.raster) * self.raster, 12)
         if (np.where(valid, duration, 0.0) < 0).any():
             raise TimingError(self._impossible(one, known, asked, valid))
         duration = np.maximum(duration, 0.0)

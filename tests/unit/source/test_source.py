@@ -70,12 +70,17 @@ def test_keys_and_types_are_reported_at_once_with_places_and_the_nearest_key():
         ("a: 1\nb: 2\na: 3", "f.yaml:3:1: a: must be given once, but is given in line 1 already."),
         (
             "a: !!python/object:os.system x",
-            "f.yaml:1:4: must be plain YAML, but holds the tag 'tag:yaml.org,2002:python/object:os.system'. Remove the tag.",
+            (
+                "f.yaml:1:4: must be plain YAML, but holds the tag 'tag:yaml.org,2002:python/object:os.system'. "
+                "Remove the tag."
+            ),
         ),
         (
             "\ta: 1",
-            "f.yaml:1:1: must be YAML, but is not: while scanning for the next token found character '\\t' that cannot "
-            "start any token. Indent with spaces.",
+            (
+                "f.yaml:1:1: must be YAML, but is not: while scanning for the next token found character '\\t' that cannot "
+                "start any token. Indent with spaces."
+            ),
         ),
         (
             "a: &x [*x]",
@@ -85,8 +90,10 @@ def test_keys_and_types_are_reported_at_once_with_places_and_the_nearest_key():
         ("? [a]\n: b", "f.yaml:1:3: must have text as keys, but has a list or a mapping."),
         (
             "a: {x: f(1, 2)}",
-            "f.yaml:1:8: a.x: must not hold a comma in YAML's flow style { … } or [ … ], where a comma ends the value, but "
-            "does. Put the expression in quotes or on a line of its own.",
+            (
+                "f.yaml:1:8: a.x: must not hold a comma in YAML's flow style { … } or [ … ], where a comma ends the value, "
+                "but does. Put the expression in quotes or on a line of its own."
+            ),
         ),
     ],
 )
