@@ -103,7 +103,11 @@ def inversion_recovery_spin_echo(tr: float, ti: float, te: float, t1: float, exp
     parts = [
         Block(duration=ti, rf=RF(flip=180 * DEG, use=Use.INVERSION)),
         Block(duration=te / 2, rf=RF(flip=90 * DEG)),
-        Block(duration=tr - ti - te / 2, rf=RF(flip=180 * DEG, phase=90 * DEG, use=Use.REFOCUSING), adc=ADC(at=AT + te / 2)),
+        Block(
+            duration=tr - ti - te / 2,
+            rf=RF(flip=180 * DEG, phase=90 * DEG, use=Use.REFOCUSING),
+            adc=ADC(at=AT + te / 2),
+        ),
     ]  # fmt: skip
     return System(
         name="inversion recovery spin echo",
