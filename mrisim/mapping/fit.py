@@ -39,7 +39,8 @@ def fit_maps(
     A specification names for each map (`T1`, `T2`, `T2star`, `PD`) its `fit` and options:
 
     * `inversion_recovery` → T1: `data: complex` or `magnitude` (where not given, as the image is).
-    * `saturation_recovery` → T1, PD: `spin_echo: true` for spin echoes, whose saturation depends on TE.
+    * `saturation_recovery` → T1, PD: over the coordinate `ts` (saturation to excitation) where an image has it, else
+      over TR; there, `spin_echo: true` for spin echoes, whose saturation depends on TE.
     * `monoexponential` → T2, T2star, PD: `t1: T1` takes another map of the same call to undo the saturation of separate
       spin echoes of finite TR. PD is the amplitude at TE = 0. Biased for echo trains: `mapping.t2.fit_monoexponential`.
     * all: `from`, the name of the series; `threshold`, the share of the largest magnitude in the series below which a
@@ -142,7 +143,8 @@ def _inversion_recovery(image: Image, signal: np.ndarray, spec: Mapping[str, Any
 
 def _saturation_recovery(image: Image, signal: np.ndarray, spec: Mapping[str, Any], t1: None) -> FitResult:
     te = image.coordinates["te"] if spec.get("spin_echo", False) else None
-    return t1_fits.fit_saturation_recovery(signal, _repetition_times(image), te=te)
+    recovery = image.coordinates["ts"] if "ts" in image.coordinates else _repetition_times(image)
+    return t1_fits.fit_saturation_recovery(signal, recovery, te=te)
 
 
 def _monoexponential(image: Image, signal: np.ndarray, spec: Mapping[str, Any], t1: np.ndarray | None) -> FitResult:
@@ -234,6 +236,9 @@ def _check_series(path: str, spec: Mapping[str, Any], series: Mapping[str, Image
     image = _series("", spec, series)
     setting = SETTING[spec["fit"]]
     values = np.asarray(image.coordinates.get(setting, np.nan), dtype=float)
+    if spec.get("spin_echo", False) is True and "ts" in image.coordinates:
+        rule = "must be left out where ts is known, because the refocusing pulse comes after the recovery, but is given"
+        return [Problem(rule, path=f"{path}.spin_echo")]
     if setting != "tr" and np.isnan(values).any():
         rule = f"must have images with a {setting} each, but {setting} is unknown for some"
         return [Problem(rule, "Reconstruct a sequence that has one, or set the image's coordinates", f"{path}.fit")]

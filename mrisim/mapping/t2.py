@@ -26,9 +26,9 @@ def fit_monoexponential(
     instead of zero, so leave out echoes near it.
 
     With `t1` and `tr` the model is that of separate spin echoes of finite TR,
-    m0 (1 - 2 exp(-(TR - TE/2)/T1) + exp(-TR/T1)) exp(-TE/T2): the saturation depends on TE. Without it, at TR 3 s and TE
-    up to 160 ms, T2 comes out 0.9 % short for gray matter (1.6 s, 80 ms) and 10 % for CSF (4.2 s, 0.5 s). m0 is then the
-    proton density times what the pulses make of it.
+    m0 (1 - 2 exp(-(TR - TE/2)/T1) + exp(-TR/T1)) exp(-TE/T2): the saturation depends on TE. Without it, at TR 3 s and
+    TE up to 160 ms, T2 comes out 0.9 % short for gray matter (1.6 s, 80 ms) and 10 % for CSF (4.2 s, 0.5 s). m0 is then
+    the proton density times what the pulses make of it.
 
     One multi-echo train is another matter. Refocusing pulses below 180°, and slice profiles always have such flanks,
     feed stimulated echoes into the later ones: a mono-exponential T2 from such a train is too long by several to tens

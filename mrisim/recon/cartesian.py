@@ -8,6 +8,7 @@ off after the transform.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy import fft
@@ -35,6 +36,7 @@ class CartesianLayout:
         """Number of grid points that one image is the transform of."""
         return int(np.prod([self.shape[axis] for axis in self.axes]))
 
+    @cached_property
     def multiplicity(self) -> Int[np.ndarray, " grid"]:
         """How often each point of the raveled grid was sampled."""
         return np.bincount(self.index, minlength=int(np.prod(self.shape)))
@@ -75,7 +77,7 @@ def adjoint(layout: CartesianLayout, samples: Complex[np.ndarray, " placed"]) ->
 def scatter(layout: CartesianLayout, samples: Complex[np.ndarray, " placed"]) -> Complex[np.ndarray, " grid"]:
     """Sum of the samples on each point of the raveled grid, zero where there is none."""
     size = int(np.prod(layout.shape))
-    if len(np.unique(layout.index)) == len(layout.index):
+    if layout.multiplicity.max(initial=0) <= 1:
         grid = np.zeros(size, dtype=samples.dtype)
         grid[layout.index] = samples
         return grid

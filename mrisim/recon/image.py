@@ -113,7 +113,7 @@ def _coil_images(raw: RawData, layout: CartesianLayout, window: str) -> Complex[
 
 def _sample_weights(layout: CartesianLayout, window: str) -> np.ndarray:
     """Filter over the number of averages, for each placed sample."""
-    weight = 1.0 / layout.multiplicity()[layout.index]
+    weight = 1.0 / layout.multiplicity[layout.index]
     if window != "none":
         places = np.unravel_index(layout.index, layout.shape)
         for axis in layout.axes:

@@ -87,9 +87,9 @@ def _image_readouts(raw: RawData) -> _Readouts:
     first = np.concatenate([[0], np.cumsum(count)[:-1]])
     owner = np.repeat(np.arange(len(rows)), count)
     sample = np.asarray(table.start)[rows][owner] + np.arange(len(owner)) - first[owner]
-    return _Readouts(
-        rows=rows, owner=owner, sample=sample, k=raw.k[sample] @ raw.geometry.rotation, first=first, count=count
-    )
+    k = raw.k if len(sample) == len(raw.k) and (np.diff(sample) == 1).all() else raw.k[sample]
+    logical = (raw.geometry.rotation.T @ k.T).T  # many times faster than k @ rotation for three columns
+    return _Readouts(rows=rows, owner=owner, sample=sample, k=logical, first=first, count=count)
 
 
 def _require_labels(raw: RawData, spec: ReconSpec) -> None:
@@ -269,7 +269,7 @@ def _check_repeats(raw: RawData, readouts: _Readouts, layout: CartesianLayout) -
 
 
 def _check_coverage(layout: CartesianLayout) -> tuple[Finding, ...]:
-    sampled = (layout.multiplicity() > 0).reshape(layout.shape)
+    sampled = (layout.multiplicity > 0).reshape(layout.shape)
     center = tuple(layout.shape[axis] // 2 for axis in layout.axes)
     reached = sampled[(slice(None),) * (4 - len(center)) + center]
     if not reached.all():

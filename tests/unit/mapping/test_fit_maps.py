@@ -102,6 +102,22 @@ def test_saturation_recovery_of_spin_echoes():
     assert (np.abs(plain / T1 - 1)[TISSUE] > 5e-3).any()
 
 
+def test_saturation_recovery_over_the_delay_after_the_saturation():
+    ts = np.array([0.1, 0.4, 1.2, 3.0])
+    data = PD * (1 - np.exp(-column(ts) / T1)) + 0j
+    image = Image(data=data, grid=GRID, coordinates={**coordinates(4, te=0.02, tr=4.0), "ts": ts})
+    specification = {"T1": {"fit": "saturation_recovery"}, "PD": {"fit": "saturation_recovery"}}
+    maps = fit_maps(image, specification)
+    np.testing.assert_allclose(maps["T1"].data[TISSUE], T1[TISSUE], rtol=1e-3)
+    np.testing.assert_allclose(maps["PD"].data[TISSUE], PD[TISSUE], rtol=1e-3)
+    with pytest.raises(ConsistencyError) as caught:
+        fit_maps(image, {"T1": {"fit": "saturation_recovery", "spin_echo": True}})
+    assert str(caught.value) == (
+        "maps.T1.spin_echo: must be left out where ts is known, because the refocusing pulse comes after the recovery, "
+        "but is given."
+    )
+
+
 def test_fits_leave_the_precision_of_jax_alone(recovery):
     before = jax.numpy.ones(1).dtype
     assert fit_maps(recovery, {"T1": {"fit": "inversion_recovery"}})["T1"].data.dtype == np.float64
