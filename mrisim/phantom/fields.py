@@ -9,7 +9,7 @@ import numpy as np
 from scipy import fft
 from scipy.ndimage import map_coordinates
 
-from mrisim._types import Float, Int
+from mrisim._types import Float
 from mrisim.errors import Problem, ResourceError
 
 MAX_CELLS = 400_000_000
@@ -62,8 +62,8 @@ def dipole_map(
 ) -> DipoleMap:
     """Field change of susceptibility in a main field along z, with the Lorentz sphere corrected for.
 
-    The distribution is convolved with the dipole kernel on a grid padded to twice its size with what is outside.
-    A distribution that does not change along z fills one layer and is endless.
+    The distribution is convolved with the field of a dipole, on a grid of twice its size so that it sees no image of
+    itself. What does not change along z fills one layer and is taken as endless: a third of the susceptibility.
 
     Args:
         chi: Susceptibility at positions [ppm].
@@ -75,34 +75,31 @@ def dipole_map(
     Raises:
         ResourceError: a grid of more than `MAX_CELLS`.
 
-    Source: Marques and Bowtell, Concepts Magn Reson B 25:65 (2005); kernel 1/3 - kz²/k².
+    Source: Salomir et al., Concepts Magn Reson B 19:26 (2003), with the dipole in space, (3 cos²θ - 1)/(4π r³).
     """
-    counts = np.maximum(1, np.ceil((high - low) / spacing).astype(int))
+    counts = np.maximum(1, np.ceil((high - low) / spacing - 1e-6).astype(int))
     if endless:
         counts[2] = 1
     padded = [fft.next_fast_len(int(2 * n), real=True) for n in counts]
-    if endless:
-        padded[2] = 1
     if np.prod(np.array(padded, dtype=float)) > MAX_CELLS:
         rule = f"must be at most {MAX_CELLS:.0e} cells of susceptibility, but is {np.prod(np.array(padded, float)):.1e}"
         raise ResourceError(Problem(rule, "Give susceptibility a coarser resolution", path="fields.b0.susceptibility"))
     origin = 0.5 * (low + high) - 0.5 * (counts - 1) * spacing
-    source = np.zeros(padded, dtype=np.float32)
+    source = np.zeros(counts, dtype=np.float32)
     for i in range(counts[0]):  # one plane at a time: positions take 24 bytes a cell
         plane = np.stack(np.meshgrid([i], np.arange(counts[1]), np.arange(counts[2]), indexing="ij"), axis=-1)
-        values = chi(plane.reshape(-1, 3) * spacing + origin) - outside
-        source[i, : counts[1], : counts[2]] = values.reshape(counts[1], counts[2])
-    return DipoleMap(values=_convolve(source, counts), origin=origin, spacing=spacing)
+        layer = chi(plane.reshape(-1, 3) * spacing + origin) - outside
+        source[i] = layer.reshape(counts[1], counts[2])
+    values = source / 3.0 if endless else _convolve(source, padded)
+    return DipoleMap(values=values, origin=origin, spacing=spacing)
 
 
-def _convolve(source: Float[np.ndarray, "x y z"], counts: Int[np.ndarray, " 3"]) -> Float[np.ndarray, "x y z"]:
-    spectrum = fft.rfftn(source)
-    kx, ky = (fft.fftfreq(n)[:, None] for n in source.shape[:2])
-    kz = fft.rfftfreq(source.shape[2])[None, None, :] if source.shape[2] > 1 else np.zeros((1, 1, 1))
-    square = (kx**2)[:, None] + (ky**2)[None, :] + kz**2
+def _convolve(source: Float[np.ndarray, "x y z"], padded: list[int]) -> Float[np.ndarray, "x y z"]:
+    """Sum of the fields of all cells but the own one, whose mean vanishes by symmetry."""
+    x, y, z = np.meshgrid(*[(fft.fftfreq(n) * n).astype(np.float32) for n in padded], indexing="ij", sparse=True)
+    square = x**2 + y**2 + z**2
     square[0, 0, 0] = 1.0
-    kernel = 1.0 / 3.0 - kz**2 / square
-    if source.shape[2] > 1:
-        kernel[0, 0, 0] = 0.0  # mean over all directions; without structure along z, kz is zero and 1/3 stays
-    result = fft.irfftn(spectrum * kernel, s=source.shape)
-    return np.ascontiguousarray(result[: counts[0], : counts[1], : counts[2]])
+    dipole = (3.0 * z**2 - square) / (4.0 * np.pi * square**2.5)
+    dipole[0, 0, 0] = 0.0
+    result = fft.irfftn(fft.rfftn(dipole) * fft.rfftn(source, s=padded), s=padded)
+    return np.ascontiguousarray(result[tuple(slice(n) for n in source.shape)])

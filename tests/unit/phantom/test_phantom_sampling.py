@@ -68,6 +68,16 @@ def test_place_in_the_line_is_not_tied_to_position(n: int) -> None:
             assert abs(np.exp(2j * np.pi * (places + sign * offset)).mean()) < bound
 
 
+@pytest.mark.parametrize("n", [7, 16])
+def test_the_order_of_places_changes_from_voxel_to_voxel(n: int) -> None:
+    places = line_places(_voxels(), n)
+    orders = sum(math.gcd(a, n) == 1 for a in range(1, n))
+    bound = 1.0 / orders + 4.0 * (1.0 / orders / len(places)) ** 0.5  # one order ties place to position; four errors
+    for axis in range(3):
+        tied = np.abs(np.exp(2j * np.pi * (places - lattice(n)[:, axis])).mean(axis=1))
+        assert tied.mean() < bound
+
+
 def test_voxel_centers_are_multiples_of_the_voxel() -> None:
     sampling = Sampling(extent=(0.01, 0.02, 0.003), voxel=(0.002, 0.002, 0.003), isochromats=1)
     points = np.concatenate([chunk for chunk, _ in sampling.chunks()])
