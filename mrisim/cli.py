@@ -240,8 +240,9 @@ def assignments(texts: Iterable[str]) -> dict[str, Any]:
 
     Example:
         >>> assignments(["TE=96ms", "matrix=192"])
-        {'TE': '96ms', 'matrix': 192}
+        {'TE': '96ms', 'matrix': '192'}
     """
+    from mrisim.protocol import as_written
     from mrisim.source import parse_source
 
     values: dict[str, Any] = {}
@@ -255,7 +256,7 @@ def assignments(texts: Iterable[str]) -> dict[str, Any]:
             problems.append(Problem(f"must be given once, but '{name}' is given twice", path="--set"))
         else:
             try:
-                values[name] = parse_source(value, file="--set").data
+                values[name] = as_written(parse_source(value, file="--set").data)
             except SpecError as error:
                 problems += [Problem(problem.rule, problem.remedy, path=f"--set {name}") for problem in error.problems]
     if problems:

@@ -202,9 +202,22 @@ def _resolve(source: Source, text: str) -> Protocol:
     )
 
 
+def as_written(value: Value) -> Value:
+    """Value with its numbers as text, so that one without a unit is not taken for SI.
+
+    Example:
+        >>> as_written([192, "240 mm"])
+        ['192', '240 mm']
+    """
+    if isinstance(value, list):
+        return [cast(Scalar, as_written(item)) for item in value]
+    return value if isinstance(value, bool) else str(value)
+
+
 def _scan(name: str, scan: ScanModel, source: Source) -> Scan:
     count = len(next(iter(scan.each.values()), [None]))
-    runs = tuple({**scan.set, **{key: values[i] for key, values in scan.each.items()}} for i in range(count))
+    given = ({**scan.set, **{key: values[i] for key, values in scan.each.items()}} for i in range(count))
+    runs = tuple({key: as_written(value) for key, value in run.items()} for run in given)
     sequence = scan.sequence
     if Path(sequence).suffix in (".yaml", ".yml"):
         sequence = str(inside_folder(source.folder, sequence))

@@ -6,15 +6,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
+from mrisim.errors import Problem, SpecError
 from mrisim.events.blocks import Sequence
-from mrisim.paths import library_files
+from mrisim.paths import KINDS, library_files
 from mrisim.protocol import load_protocol
 from mrisim.sequence import load_sequence
-from mrisim.source import read_source
+from mrisim.source import did_you_mean, read_source
 
 
 def kind_of(name_or_path: str | Path) -> Literal["sequence", "phantom", "protocol"]:
-    """Kind of a specification: by the library that has the name, else by the file's keys; a sequence otherwise.
+    """Kind of a specification: by the library that has the name, or by the file's keys.
+
+    Raises:
+        SpecError: neither a name in the library nor a file that can be read.
 
     Example:
         >>> kind_of("brain_demo"), kind_of("brain"), kind_of("t2_tse")
@@ -25,9 +29,12 @@ def kind_of(name_or_path: str | Path) -> Literal["sequence", "phantom", "protoco
         data = read_source(path).data
         keys = data.keys() if isinstance(data, dict) else ()
         return "protocol" if "scans" in keys or "protocol" in keys else "phantom" if "phantom" in keys else "sequence"
-    if str(name_or_path) in library_files("protocols"):
-        return "protocol"
-    return "phantom" if str(name_or_path) in library_files("phantoms") else "sequence"
+    for kind, folder in (("protocol", "protocols"), ("sequence", "sequences"), ("phantom", "phantoms")):
+        if str(name_or_path) in library_files(folder):
+            return kind
+    known = [name for folder in KINDS for name in library_files(folder)]
+    rule = f"must be a name in the library or a .yaml file, but is '{name_or_path}'"
+    raise SpecError(Problem(rule, did_you_mean(str(name_or_path), known) or "See mrisim list"))
 
 
 def protocol_sequences(name_or_path: str | Path) -> Iterator[tuple[str, Sequence]]:

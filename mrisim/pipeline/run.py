@@ -13,6 +13,7 @@ from mrisim.errors import Finding, MrisimError, Problem, SpecError
 from mrisim.events.blocks import Sequence
 from mrisim.mapping import fit_maps
 from mrisim.phantom import PhantomModel, Truth
+from mrisim.pipeline.kinds import kind_of
 from mrisim.pipeline.output import output_folder
 from mrisim.pipeline.phantoms import PhantomSource
 from mrisim.pipeline.progress import Clock, Watch, watching
@@ -20,7 +21,7 @@ from mrisim.pipeline.records import Result, ScanResult
 from mrisim.pipeline.tissues import tissue_table
 from mrisim.pipeline.versions import versions
 from mrisim.pipeline.write import write
-from mrisim.protocol import Protocol, Scan, load_protocol, protocol_file
+from mrisim.protocol import Protocol, Scan, load_protocol
 from mrisim.recon import reconstruct, stack
 from mrisim.sequence import load_sequence
 from mrisim.simulate import simulate
@@ -113,7 +114,11 @@ def run(
 
 def _protocol(name_or_path: str | Path, given: Mapping[str, Any]) -> Protocol:
     """The protocol, or a sequence dressed as one; the caller's parameters go to every run."""
-    if protocol_file(name_or_path) is None:
+    kind = kind_of(name_or_path)
+    if kind == "phantom":
+        rule = f"must be a sequence or a protocol, but is the phantom '{name_or_path}'"
+        raise SpecError(Problem(rule, f"Name a sequence, with phantom={Path(name_or_path).stem}"))
+    if kind == "sequence":
         name = Path(name_or_path).stem
         return Protocol(
             name=name,
