@@ -6,8 +6,9 @@ import functools
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass
+from dataclasses import field as member
+from typing import Any, Literal
 
 import numpy as np
 
@@ -87,10 +88,10 @@ class PhantomModel:
     tissues: tuple[Tissue, ...]
     shapes: tuple[Painted, ...] = ()
     points: tuple[Points, ...] = ()
-    b0: Polynomial = field(default_factory=Polynomial)  # [Hz]
-    b1: Polynomial = field(default_factory=lambda: Polynomial(constant=1.0))  # [1]
+    b0: Polynomial = member(default_factory=Polynomial)  # [Hz]
+    b1: Polynomial = member(default_factory=lambda: Polynomial(constant=1.0))  # [1]
     susceptibility: Susceptibility | None = None
-    parameters: Mapping[str, str | float | int] = field(default_factory=dict)
+    parameters: Mapping[str, str | float | int] = member(default_factory=dict)
 
     @property
     def flat(self) -> bool:
@@ -227,7 +228,7 @@ class PhantomModel:
                 position[:, 2] = 0.0
             parts.append(self._spins(position, lorentz, self.tissue_at(position), unit))
         parts += self._point_spins(sampling)
-        columns = {name: np.concatenate([part.pop(name) for part in parts]) for name in list(parts[0])}
+        columns: dict[str, Any] = {name: np.concatenate([part.pop(name) for part in parts]) for name in list(parts[0])}
         if len(columns["weight"]) == 0:
             rule = "must hold at least one isochromat with signal in the extent asked for, but holds none"
             raise ConsistencyError(Problem(rule, "Move the geometry's center or enlarge the slab", path="phantom"))

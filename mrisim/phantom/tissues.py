@@ -53,6 +53,8 @@ class Tissue:
         """Time constant of the proton-weighted mean rate [s]."""
         if self.pd == 0.0:
             return math.nan
+        if len(self.species) == 1:
+            return getattr(self.species[0], name)
         rate = sum(s.share * s.pd / getattr(s, name) for s in self.species) / self.pd
         return math.inf if rate == 0.0 else 1.0 / rate
 
@@ -181,7 +183,7 @@ def tissue(name: str, field: float) -> Tissue:
         raise SpecError(Problem(rule, "Choose one of these fields, or give the tissue its own T1 and T2"))
     star = values.T2star.value if values.T2star else values.T2.value
     t1, t2 = values.T1.value, values.T2.value
-    peaks = entry.spectrum.peaks if entry.spectrum else [Peak(shift="0 ppm", share=1.0)]
+    peaks = entry.spectrum.peaks if entry.spectrum else [Peak.model_construct(shift=0.0, share=1.0)]
     total = sum(peak.share for peak in peaks)
     species = tuple(
         Species(

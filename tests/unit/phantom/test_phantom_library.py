@@ -277,3 +277,9 @@ def test_importing_the_package_loads_neither_jax_nor_scipy() -> None:
     assert (
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
     )
+
+
+def test_the_example_of_the_documentation_loads(write) -> None:
+    page = Path(__file__).parents[3] / "docs" / "phantoms.md"
+    path = write(page.read_text().split("```yaml\n")[1].split("```")[0])
+    assert load_phantom(path, voxel="6 mm", lesion="5 mm").n_spins > 1000
