@@ -238,8 +238,9 @@ class _Lowering:
     def second_readouts(self, pieces: _Pieces) -> np.ndarray:
         """Starts of readouts that follow another readout with no pulse in between: each needs its own step."""
         start = self.readouts.start
-        interval = np.searchsorted(pieces.start, start, side="right")
-        again = np.append(False, np.diff(interval) == 0) if len(start) else np.zeros(0, dtype=bool)
+        last = start + (self.readouts.count - 0.5) * self.seq.adc.dwell[self.readouts.event]
+        opened, closed = (np.searchsorted(pieces.start, t, side="right") for t in (start, last))
+        again = np.append(False, closed[:-1] == opened[1:]) if len(start) else np.zeros(0, dtype=bool)
         return start[again & ~_inside(start, pieces)]
 
     def trains(self, start: np.ndarray, free: np.ndarray) -> _Trains:
