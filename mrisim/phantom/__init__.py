@@ -9,29 +9,27 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mrisim.phantom.library import PhantomInfo as PhantomInfo
+    from mrisim.phantom.catalogue import PhantomInfo as PhantomInfo
+    from mrisim.phantom.catalogue import list_phantoms as list_phantoms
     from mrisim.phantom.library import json_schema as json_schema
-    from mrisim.phantom.library import list_phantoms as list_phantoms
     from mrisim.phantom.library import load_model as load_model
     from mrisim.phantom.library import load_phantom as load_phantom
     from mrisim.phantom.model import PhantomModel as PhantomModel
     from mrisim.phantom.model import Truth as Truth
     from mrisim.phantom.sampling import Sampling as Sampling
     from mrisim.phantom.tissues import Tissue as Tissue
-    from mrisim.phantom.tissues import check_field as check_field
     from mrisim.phantom.tissues import tissue as tissue
 
 _HOME = {
-    "PhantomInfo": "library",
+    "PhantomInfo": "catalogue",
     "json_schema": "library",
-    "list_phantoms": "library",
+    "list_phantoms": "catalogue",
     "load_model": "library",
     "load_phantom": "library",
     "PhantomModel": "model",
     "Truth": "model",
     "Sampling": "sampling",
     "Tissue": "tissues",
-    "check_field": "tissues",
     "tissue": "tissues",
 }
 __all__ = list(_HOME)

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.ndimage import map_coordinates
 
 from mrisim._types import Float
 from mrisim.errors import Problem, ResourceError
@@ -48,6 +47,8 @@ class DipoleMap:
 
     def value(self, points: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, " n"]:
         """Field change [ppm]; that of the nearest cell outside the grid."""
+        from scipy.ndimage import map_coordinates  # a second to import, for maps of susceptibility only
+
         index = (points - self.origin) / self.spacing
         return map_coordinates(self.values, index.T, order=1, mode="nearest")
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from pydantic import ValidationError
@@ -17,6 +17,7 @@ from mrisim.constants import GAMMA_BAR
 from mrisim.errors import MrisimError, Problem, SpecError
 from mrisim.paths import library_files
 from mrisim.phantom import grammar
+from mrisim.phantom.catalogue import list_phantoms
 from mrisim.phantom.fields import Polynomial
 from mrisim.phantom.model import Painted, PhantomModel, Points, Susceptibility
 from mrisim.phantom.shapes import Ellipse, Ellipsoid, Polygon, Prism, Ribbon, Shape, along, rectangle, turned
@@ -35,29 +36,6 @@ _SI = {
 _QUANTITY = re.compile(rf"{units.NUMBER_PATTERN}\s*({units.UNIT_PATTERN})")
 
 Quantity = str | float
-
-
-class PhantomInfo(NamedTuple):
-    """An entry of the library."""
-
-    name: str
-    description: str
-    path: Path
-
-
-def list_phantoms() -> tuple[PhantomInfo, ...]:
-    """Name, description and file of every phantom of the library.
-
-    Example:
-        >>> "brain" in [info.name for info in list_phantoms()]
-        True
-    """
-    found = []
-    for name, path in library_files("phantoms").items():
-        content = source.read_source(path).data
-        if isinstance(content, dict) and "phantom" in content:
-            found.append(PhantomInfo(name, str(content.get("description", "")), path))
-    return tuple(found)
 
 
 def load_phantom(

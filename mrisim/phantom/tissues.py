@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from mrisim import source, units
-from mrisim.errors import ConsistencyError, Problem, SpecError
+from mrisim.errors import Problem, SpecError
 from mrisim.paths import library_folder
 from mrisim.phantom.quantities import FieldName, NonNegative, Share, Shift, Strict, Time, field_name
 
@@ -261,14 +261,3 @@ def mixture(parts: Mapping[Tissue, float], name: str) -> Tissue:
         replace(s, share=s.share * part) for base, part in parts.items() for s in base.species if part > 0.0
     )
     return Tissue(name=name, species=species, chi=sum(part * base.chi for base, part in parts.items()))
-
-
-def check_field(field: float, expected: float | None) -> None:
-    """Refuse a phantom at another field strength than the sequence's [T].
-
-    Raises:
-        ConsistencyError: the two differ.
-    """
-    if expected is not None and abs(field - expected) > 1e-6:
-        rule = f"must be made for {field_name(expected)}, but is made for {field_name(field)}"
-        raise ConsistencyError(Problem(rule, f"Load the phantom with field='{field_name(expected)}'", path="phantom"))

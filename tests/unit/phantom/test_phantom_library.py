@@ -13,6 +13,7 @@ from mrisim.errors import ResourceError, SpecError
 from mrisim.paths import library_folder
 from mrisim.phantom import json_schema, list_phantoms, load_model, load_phantom
 from mrisim.phantom.grammar import SHAPE_KINDS
+from mrisim.source import read_source
 
 GOOD = """mrisim: 1
 phantom: test
@@ -272,11 +273,19 @@ def test_the_committed_schema_is_current() -> None:
     assert committed == json_schema(), "write json_schema() to phantoms/phantom.schema.json anew"
 
 
-def test_importing_the_package_loads_neither_jax_nor_scipy() -> None:
-    code = "import sys, mrisim.phantom; print(sorted({'jax', 'scipy', 'matplotlib'} & set(sys.modules)))"
+def test_listing_loads_neither_jax_nor_scipy() -> None:
+    code = (
+        "import sys; from mrisim.phantom import list_phantoms; "
+        "assert len(list_phantoms()) > 5; print(sorted({'jax', 'scipy', 'matplotlib'} & set(sys.modules)))"
+    )
     assert (
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
     )
+
+
+def test_descriptions_of_the_list_are_those_of_the_files() -> None:
+    for info in list_phantoms():
+        assert info.description == read_source(info.path).data["description"]
 
 
 def test_the_example_of_the_documentation_loads(write) -> None:

@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from mrisim.errors import ConsistencyError, SpecError
-from mrisim.phantom.tissues import AIR, changed, check_field, mixture, reversible, tissue, tissue_table
+from mrisim.errors import SpecError
+from mrisim.phantom.tissues import AIR, changed, mixture, reversible, tissue, tissue_table
 
 TABLE = tissue_table()
 
@@ -157,13 +157,3 @@ def test_a_mixture_adds_up_to_one() -> None:
     with pytest.raises(SpecError) as error:
         mixture({tissue("water", 3.0): 0.8, tissue("fat", 3.0): 0.1}, "thin")
     assert str(error.value) == "must be fractions that add up to 100 %, but add up to 90 %."
-
-
-def test_another_field_than_the_sequence_is_refused() -> None:
-    check_field(3.0, 3.0)
-    check_field(3.0, None)
-    with pytest.raises(ConsistencyError) as error:
-        check_field(3.0, 1.5)
-    assert (
-        str(error.value) == "phantom: must be made for 1.5 T, but is made for 3 T. Load the phantom with field='1.5 T'."
-    )
