@@ -241,7 +241,7 @@ def _data_path(loc: tuple[str | int, ...], data: Any) -> KeyPath:
         is_key = isinstance(data, dict) and part in data
         is_index = isinstance(data, list) and isinstance(part, int) and part < len(data)
         if is_key or is_index:
-            data = data[part]
+            data = data[part]  # pyright: ignore[reportCallIssue, reportArgumentType]
             path.append(part)
     return tuple(path)
 
@@ -305,6 +305,7 @@ def _check_events(text: str, file: str) -> None:
     depth = 0
     for count, event in enumerate(yaml.parse(text, Loader=yaml.SafeLoader)):
         mark = event.start_mark
+        assert mark is not None
         place = (file, mark.line + 1, mark.column + 1)
         if isinstance(event, (yaml.MappingStartEvent, yaml.SequenceStartEvent)):
             depth += 1
@@ -313,8 +314,9 @@ def _check_events(text: str, file: str) -> None:
         if depth > MAX_DEPTH or count > 3 * MAX_NODES:
             what = f"nested at most {MAX_DEPTH} deep" if depth > MAX_DEPTH else f"at most {MAX_NODES} values"
             raise SpecError(Problem(f"must be {what}, but is more", "", "", *place))
-        if getattr(event, "tag", None) not in (None, "!"):
-            rule = f"must be plain YAML, but holds the tag '{event.tag}'"
+        tag = getattr(event, "tag", None)
+        if tag not in (None, "!"):
+            rule = f"must be plain YAML, but holds the tag '{tag}'"
             raise SpecError(Problem(rule, "Remove the tag", "", *place))
 
 
@@ -340,6 +342,7 @@ class _Builder:
         try:
             if isinstance(node, yaml.SequenceNode):
                 return self._sequence(node, path)
+            assert isinstance(node, yaml.MappingNode)
             return self._mapping(node, path)
         finally:
             self._open.discard(id(node))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,21 +24,20 @@ from mrisim.events.blocks import (
     Sequence,
 )
 from mrisim.scanner import Scanner
-from mrisim.sequence.expression import MAX_LOOPS
 from mrisim.sequence.geometry import derating, move_to_center, resolve_geometry, turn
 from mrisim.sequence.gradients import Limits
 from mrisim.sequence.grammar import ReconModel, SequenceModel
 from mrisim.sequence.names import RECON_DEFAULTS, check_names
 from mrisim.sequence.parameters import resolve_parameters
 from mrisim.sequence.parts import Parts
+from mrisim.sequence.properties import property_of
 from mrisim.sequence.scope import Collector, Globals, Scope
 from mrisim.sequence.tables import TableBuilder, unique_rows
 from mrisim.sequence.timeline import LONGEST, Leaf, Timeline
 from mrisim.sequence.timing import Solver
+from mrisim.sequence.values import Quantity
 from mrisim.source import KeyPath, Source
 from mrisim.units import LENGTH, NUMBER, TIME, Dimension, show
-
-_ONES = (1,) * MAX_LOOPS
 
 
 def expand(model: SequenceModel, source: Source, system: Scanner, given: Mapping[str, Any]) -> Sequence:
@@ -64,7 +64,7 @@ def expand(model: SequenceModel, source: Source, system: Scanner, given: Mapping
     with collector.collect():
         geometry = resolve_geometry(model.geometry, root)
     parts = _parts(model, collector, system, geometry)
-    globals_.properties = parts.property_of
+    globals_.properties = partial(property_of, parts)
     timeline = Timeline(globals_, parts, set(globals_.fills))
     timeline.build(model.timeline, timeline.root, ("timeline",))
     recon = None
@@ -258,8 +258,8 @@ def _recon(model: ReconModel, scope: Scope, file: SequenceModel) -> ReconSpec:
         if min(fov) <= 0:
             raise SpecError("must be above zero, but is not")
     return ReconSpec(
-        method=model.method, matrix=sizes, fov=tuple(float(f) for f in fov), slice_positions=slices,
-        window=model.window, combine=model.combine, maps=model.maps,
+        method=model.method, matrix=(sizes[0], sizes[1], sizes[2]), fov=(fov[0], fov[1], fov[2]),
+        slice_positions=slices, window=model.window, combine=model.combine, maps=model.maps,
     )  # fmt: skip
 
 
@@ -284,7 +284,7 @@ def _recon_values(key: str, model: ReconModel, scope: Scope, dimension: Dimensio
         text, path = name, ("parameters", name)
     value = scope.evaluate(text, path)
     with scope.globals.collector.at(path):
-        if not hasattr(value, "dimension") or value.dimension != dimension or value.is_bool:
+        if not isinstance(value, Quantity) or value.dimension != dimension or value.is_bool:
             raise SpecError(f"must be a {dimension} or a list of them, but is none")
     return [float(number) for number in value.si().ravel()]
 

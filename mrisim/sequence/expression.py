@@ -1,18 +1,13 @@
 """Expressions of the specification language: a whitelisted syntax tree, evaluated with dimensions over whole loops.
 
-A value is an array over the loops of the timeline: axis d belongs to the loop at depth d, and a length of 1 means that
-the value does not depend on it. A list carries its items on one more axis in front. Nothing is called but the functions
-of `FUNCTIONS`, no attribute of a Python object is ever read, and text, tree, exponents and lists are bounded.
-
-Inside, angles count in degrees, so that a phase of 117 deg · n(n+1)/2 stays a whole number and its remainder exact.
+Nothing is called but the functions of the language, no attribute of a Python object is ever read, and text, tree,
+exponents and lists are bounded.
 """
 
 from __future__ import annotations
 
 import ast
-import math
 import re
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import lru_cache
@@ -21,84 +16,17 @@ from typing import Protocol
 import numpy as np
 
 from mrisim.errors import Problem, SpecError
+from mrisim.sequence.functions import FUNCTIONS, Call
+from mrisim.sequence.values import ONES, SNAP, Quantity, Table, Value, as_whole, check_room, floor, from_si, item, stack
 from mrisim.source import did_you_mean
-from mrisim.units import ANGLE, EXAMPLES, NUMBER, NUMBER_PATTERN, UNIT_PATTERN, Dimension, show, unit
+from mrisim.units import ANGLE, NUMBER, NUMBER_PATTERN, UNIT_PATTERN, unit
 
-MAX_LOOPS = 8
-"""Deepest nest of loops; the number of axes of every value."""
 MAX_TEXT = 2000
 MAX_TREE = 500
-MAX_LIST = 1_000_000
 MAX_POWER = 16
-MAX_SIZE = 20_000_000
-SNAP = 1e-9  # how near a number must be to a whole one to count as whole, relative above 1
-_ONES = (1,) * MAX_LOOPS
-_DEGREE = math.pi / 180.0
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
-CONSTANTS = {"pi": math.pi}
-
-
-@dataclass(frozen=True, eq=False)
-class Quantity:
-    """Values over the loops with one dimension; a list has its items on axis 0."""
-
-    values: np.ndarray
-    dimension: Dimension = NUMBER
-    is_list: bool = False
-
-    @staticmethod
-    def of(value: object, dimension: Dimension = NUMBER) -> Quantity:
-        """Quantity that does not depend on a loop, from a number in SI, true or false, or a sequence of them."""
-        array = np.asarray(value)
-        array = array if array.dtype == bool else array.astype(float)
-        if array.dtype != bool:
-            array = _snap_angle(array * _from_si(dimension), dimension)
-        return Quantity(array.reshape((*array.shape, *_ONES)), dimension, array.ndim == 1)
-
-    @property
-    def is_bool(self) -> bool:
-        return self.values.dtype == bool
-
-    @property
-    def varies(self) -> bool:
-        """Whether it depends on a loop."""
-        return self.values.size > (len(self.values) if self.is_list else 1)
-
-    def si(self) -> np.ndarray:
-        """Values in SI, angles in rad."""
-        return self.values if self.is_bool else self.values / _from_si(self.dimension)
-
-    def describe(self) -> str:
-        """The first value as a user would write it."""
-        if self.is_list:
-            return f"a list of {len(self.values)}"
-        first = self.values.flat[0]
-        if self.is_bool:
-            return "true" if first else "false"
-        return show(float(first) / _from_si(self.dimension), self.dimension)
-
-
-@dataclass(frozen=True, eq=False)
-class Table:
-    """A function of whole numbers: what `echo_order` gives."""
-
-    values: np.ndarray  # (shots, echoes)
-
-
-Value = Quantity | Table
-
-
-def _from_si(dimension: Dimension) -> float:
-    return _DEGREE ** float(-dimension.rad)
-
-
-def _snap_angle(values: np.ndarray, dimension: Dimension) -> np.ndarray:
-    """Angles given in rad come out as the degrees that were meant: 117.00000000000001 is 117."""
-    if dimension != ANGLE:
-        return values
-    near = np.round(values, 9)
-    return np.where(np.abs(values - near) <= 4e-16 * np.abs(values), near, values)
+CONSTANTS = {"pi": np.pi}
 
 
 class Scope(Protocol):
@@ -171,9 +99,9 @@ def parse_expression(text: str, gamma: float) -> Expression:
         if match["unit"] == "1" or (match["unit"] == "%" and re.match(r"[\w(.]", rest)):
             return match[0]  # no unit; a remainder
         factor, dimension = unit(match["unit"], gamma)
-        scale = factor * _from_si(dimension)
+        scale = factor * from_si(dimension)
         scale = round(scale) if dimension == ANGLE and abs(scale - round(scale)) < 1e-12 else scale
-        literals.append(Quantity(np.full(_ONES, float(match["number"]) * scale), dimension))
+        literals.append(Quantity(np.full(ONES, float(match["number"]) * scale), dimension))
         return _PLACEHOLDER.format(len(literals) - 1)
 
     code = _LITERAL.sub(replace, text).replace("^", "**")
@@ -276,9 +204,10 @@ class _Evaluator(ast.NodeVisitor):
 
     def visit_Constant(self, node: ast.Constant) -> Value:
         if isinstance(node.value, bool):
-            return Quantity(np.full(_ONES, node.value))
+            return Quantity(np.full(ONES, node.value))
+        assert isinstance(node.value, (int, float))
         try:
-            return Quantity(np.full(_ONES, float(node.value)))
+            return Quantity(np.full(ONES, float(node.value)))
         except OverflowError:
             raise SpecError("must be numbers below 1e308, but holds a larger one") from None
 
@@ -286,9 +215,9 @@ class _Evaluator(ast.NodeVisitor):
         if node.id.startswith("__literal_"):
             return self.expression.literals[int(node.id.removeprefix("__literal_"))]
         if node.id in ("true", "false"):
-            return Quantity(np.full(_ONES, node.id == "true"))
+            return Quantity(np.full(ONES, node.id == "true"))
         if node.id in CONSTANTS:
-            return Quantity(np.full(_ONES, CONSTANTS[node.id]))
+            return Quantity(np.full(ONES, CONSTANTS[node.id]))
         if node.id in FUNCTIONS:
             raise SpecError(f"must call the function {node.id} with arguments in parentheses, but does not")
         return self.scope.lookup(node.id)
@@ -348,7 +277,7 @@ class _Evaluator(ast.NodeVisitor):
             )
 
     def visit_Compare(self, node: ast.Compare) -> Value:
-        result = np.full(_ONES, True)
+        result = np.full(ONES, True)
         nodes = [node.left, *node.comparators]
         for left, operator, right in zip(nodes, node.ops, nodes[1:], strict=False):
             a, b = self.number(left), self.number(right)
@@ -408,7 +337,7 @@ class _Evaluator(ast.NodeVisitor):
         nodes = nodes | given
         ordered = [nodes[argument] for argument in function.arguments] if function.arguments else node.args
         values = [self.number(argument) for argument in ordered]
-        return function.call(_Call(name, values, [self.spell(n) for n in ordered], ordered, self))
+        return function.call(Call(name, values, [self.spell(n) for n in ordered], ordered, self))
 
     def _apply(self, node: ast.Call, name: str) -> Quantity:
         table = self.scope.lookup(name) if self.scope.knows(name) else None
@@ -441,306 +370,11 @@ def _compare(operator: ast.cmpop, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return (a > b) & ~near if isinstance(operator, ast.Gt) else (a >= b) | near
 
 
-def check_room(shapes: list[tuple[int, ...]]) -> None:
-    """Refuse values over more than `MAX_SIZE` points before they take memory.
-
-    Raises:
-        SpecError: too many points.
-    """
-    size = math.prod(np.broadcast_shapes(*shapes))
-    if size > MAX_SIZE:
-        raise SpecError(f"must have at most {MAX_SIZE} values over all loops, but has {size}")
-
-
 def _items(a: Quantity, b: Quantity, text: str) -> tuple[np.ndarray, np.ndarray]:
     if a.is_list and b.is_list and len(a.values) != len(b.values):
         raise SpecError(f"must combine lists of equal length, but '{text}' has {len(a.values)} and {len(b.values)}")
     check_room([a.values.shape, b.values.shape])
     return a.values, b.values
-
-
-def stack(items: list[Quantity]) -> Quantity:
-    """List of quantities.
-
-    Raises:
-        SpecError: items of different dimensions, or lists in a list.
-    """
-    if not items:
-        raise SpecError("must be a list of at least one item, but is empty")
-    for one in items:
-        if one.is_list:
-            raise SpecError("must be a list of numbers, but holds a list")
-        if one.dimension != items[0].dimension or one.is_bool != items[0].is_bool:
-            raise SpecError(f"must be a list of one dimension, but holds a {items[0].dimension} and a {one.dimension}")
-    check_room([(len(items), *np.broadcast_shapes(*(i.values.shape for i in items)))])
-    return Quantity(np.stack(np.broadcast_arrays(*(i.values for i in items))), items[0].dimension, True)
-
-
-def item(values: Quantity, index: Quantity, text: str) -> Quantity:
-    """Items of a list at indices that may vary over loops; negative ones count from the end."""
-    n = len(values.values)
-    whole = as_whole(index, text)
-    if whole.min() < -n or whole.max() >= n:
-        worst = whole.min() if whole.min() < -n else whole.max()
-        raise SpecError(f"must have an index from 0 to {n - 1}, but '{text}' has {worst}")
-    if whole.size == 1:
-        return Quantity(values.values[int(whole.flat[0])], values.dimension)
-    check_room([values.values.shape, whole.shape])
-    shape = np.broadcast_shapes(values.values.shape[1:], whole.shape)
-    spread = np.broadcast_to(values.values, (n, *shape))
-    picked = np.take_along_axis(spread, np.broadcast_to(whole % n, shape)[None], axis=0)[0]
-    return Quantity(picked, values.dimension)
-
-
-def as_whole(value: Quantity, text: str) -> np.ndarray:
-    """Whole numbers of a quantity.
-
-    Raises:
-        SpecError: a dimension, or a number that is not whole.
-    """
-    if value.dimension != NUMBER or value.is_bool or value.is_list:
-        kind = "a list" if value.is_list else "true or false" if value.is_bool else f"a {value.dimension}"
-        raise SpecError(f"must be a whole number, but '{text}' is {kind}")
-    near = np.round(value.values)
-    off = np.abs(value.values - near) > SNAP * np.maximum(1.0, np.abs(near))
-    if off.any():
-        raise SpecError(f"must be whole, but {text} is {value.values[off].flat[0]:.6g}")
-    if np.abs(near).max(initial=0.0) > 2**53:
-        raise SpecError(f"must be below 2^53, but {text} is {np.abs(near).max():.6g}")
-    return near.astype(np.int64)
-
-
-def floor(values: np.ndarray) -> np.ndarray:
-    """Floor that takes a number within rounding of a whole one as that one."""
-    return np.floor(values + SNAP * np.maximum(1.0, np.abs(values)))
-
-
-def ceil(values: np.ndarray) -> np.ndarray:
-    """Ceiling that takes a number within rounding of a whole one as that one."""
-    return np.ceil(values - SNAP * np.maximum(1.0, np.abs(values)))
-
-
-@dataclass(frozen=True)
-class _Call:
-    name: str
-    values: list[Quantity]
-    texts: list[str]
-    nodes: list[ast.expr]
-    evaluator: _Evaluator
-
-    def require(self, index: int, dimension: Dimension, *, lists: bool = True) -> Quantity:
-        value = self.values[index]
-        if value.dimension != dimension or (value.is_list and not lists):
-            kind = "list" if value.dimension == dimension else value.dimension
-            example = f" such as {EXAMPLES[dimension]}" if dimension in EXAMPLES else ""
-            raise SpecError(f"must give {self.name}() a {dimension}{example}, but '{self.texts[index]}' is a {kind}")
-        return value
-
-    def constant(self, index: int) -> int:
-        value = as_whole(self.require(index, NUMBER, lists=False), self.texts[index])
-        if value.size != 1:
-            raise SpecError(f"must give {self.name}() a fixed number, but '{self.texts[index]}' varies over a loop")
-        return int(value.flat[0])
-
-
-@dataclass(frozen=True)
-class Function:
-    """A function of the language; no argument names means any number of arguments."""
-
-    arguments: tuple[str, ...]
-    call: Callable[[_Call], Value]
-    doc: str
-
-
-def _numeric(
-    operation: Callable[[np.ndarray], np.ndarray], takes: Dimension, gives: Dimension
-) -> Callable[[_Call], Value]:
-    def call(c: _Call) -> Value:
-        value = c.require(0, takes)
-        return Quantity(operation(value.values), gives, value.is_list)
-
-    return call
-
-
-def _keep(operation: Callable[[np.ndarray], np.ndarray]) -> Callable[[_Call], Value]:
-    return lambda c: Quantity(operation(c.values[0].values), c.values[0].dimension, c.values[0].is_list)
-
-
-def _sign(c: _Call) -> Value:
-    return Quantity(np.sign(c.values[0].values), NUMBER, c.values[0].is_list)
-
-
-def _sqrt(c: _Call) -> Value:
-    value = c.values[0]
-    return Quantity(np.sqrt(value.values), value.dimension ** Fraction(1, 2), value.is_list)
-
-
-def _extreme(operation: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Callable[[_Call], Value]:
-    def call(c: _Call) -> Value:
-        values = c.values
-        if len(values) == 1 and values[0].is_list:
-            return Quantity(_reduce(operation, values[0].values), values[0].dimension)
-        for i, value in enumerate(values):
-            c.require(i, values[0].dimension, lists=False)
-            del value
-        return Quantity(_reduce(operation, [value.values for value in values]), values[0].dimension)
-
-    return call
-
-
-def _reduce(operation: Callable[[np.ndarray, np.ndarray], np.ndarray], items) -> np.ndarray:
-    result = items[0]
-    for one in items[1:]:
-        check_room([result.shape, one.shape])
-        result = operation(result, one)
-    return result
-
-
-def _len(c: _Call) -> Value:
-    if not c.values[0].is_list:
-        raise SpecError(f"must give len() a list, but '{c.texts[0]}' is none")
-    return Quantity(np.full(_ONES, float(len(c.values[0].values))))
-
-
-def _sum(c: _Call) -> Value:
-    if not c.values[0].is_list:
-        raise SpecError(f"must give sum() a list, but '{c.texts[0]}' is none")
-    return Quantity(c.values[0].values.sum(axis=0), c.values[0].dimension)
-
-
-def _atan2(c: _Call) -> Value:
-    y, x = c.require(0, c.values[1].dimension, lists=False), c.require(1, c.values[0].dimension, lists=False)
-    return Quantity(np.degrees(np.arctan2(y.values, x.values)), ANGLE)
-
-
-def _whole(c: _Call) -> Value:
-    try:
-        return Quantity(as_whole(c.require(0, NUMBER, lists=False), c.texts[0]).astype(float))
-    except SpecError as error:
-        remedy = _divisors(c)
-        raise SpecError([Problem(problem.rule, remedy) for problem in error.problems]) from None
-
-
-def _divisors(c: _Call) -> str:
-    """Remedy for a division that must be whole: the divisors nearest to the one given."""
-    node = c.nodes[0]
-    if not (isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div)):
-        return ""
-    a, b = c.evaluator.number(node.left), c.evaluator.number(node.right)
-    if a.values.size != 1 or b.values.size != 1 or a.dimension != NUMBER:
-        return ""
-    total, divisor = float(a.values.flat[0]), float(b.values.flat[0])
-    if not (total == round(total) and 0 < total <= 1e6 and divisor > 0):
-        return ""
-    candidates = np.arange(1, int(total) + 1)
-    candidates = candidates[int(total) % candidates == 0]
-    nearest = sorted(candidates[np.argsort(np.abs(np.log(candidates / divisor)))[:3]])
-    names = " or ".join(str(n) for n in nearest)
-    return f"Set {c.evaluator.spell(node.right)} to a divisor of {total:.0f}, such as {names}"
-
-
-def _linspace(c: _Call) -> Value:
-    n = c.constant(2)
-    if not 1 <= n <= MAX_LIST:
-        raise SpecError(f"must give linspace() a count from 1 to {MAX_LIST}, but '{c.texts[2]}' is {n}")
-    a, b = c.require(0, c.values[1].dimension, lists=False), c.require(1, c.values[0].dimension, lists=False)
-    _fixed(c)
-    return Quantity(np.linspace(a.values, b.values, n), a.dimension, True)
-
-
-def _count(c: _Call) -> Value:
-    """`count(n)`: 0, 1, … n - 1 as a list."""
-    n = c.constant(0)
-    if not 1 <= n <= MAX_LIST:
-        raise SpecError(f"must give count() a number from 1 to {MAX_LIST}, but '{c.texts[0]}' is {n}")
-    return Quantity(np.arange(n, dtype=float).reshape(n, *_ONES), NUMBER, True)
-
-
-def _fixed(c: _Call) -> None:
-    for value, text in zip(c.values, c.texts, strict=True):
-        if value.varies:
-            raise SpecError(f"must give {c.name}() fixed values, but '{text}' varies over a loop")
-
-
-def _echo_order(c: _Call) -> Value:
-    lines, train, center = c.constant(0), c.constant(1), c.constant(2)
-    if not 1 <= lines <= 65536 or train < 1:
-        raise SpecError(f"must have 1 to 65536 lines and at least 1 echo, but has {lines} lines and {train} echoes")
-    if lines % train:
-        raise SpecError(
-            Problem(
-                f"must have whole trains, but {c.texts[0]} / {c.texts[1]} is {lines / train:.6g}",
-                f"Set {c.texts[1]} to a divisor of {lines}",
-            )
-        )
-    if not 1 <= center <= train:
-        rule = f"must have the center echo between 1 and {train}, but '{c.texts[2]}' is {center}"
-        raise SpecError(Problem(rule, f"Change {c.texts[2]}, or {c.texts[1]}"))
-    return Table(echo_order(lines, train, center))
-
-
-def echo_order(lines: int, train: int, center_echo: int) -> np.ndarray:
-    """Line of each shot and echo, so that the line k = 0 is acquired at one echo of the train.
-
-    k-space is cut into `train` bands of neighbouring lines. The band of k = 0 goes to the center echo; from there bands
-    below and above go to earlier and later echoes as long as both sides last, then by distance from the center, so the
-    signal never jumps next to k = 0.
-
-    Args:
-        lines: Number of lines, a multiple of `train`; k = 0 is line lines // 2.
-        train: Echoes per excitation.
-        center_echo: The echo of k = 0, from 1.
-
-    Returns:
-        (shots, train) line numbers.
-
-    Source:
-        Segmentation by bands: Hennig et al., Magn Reson Med 3:823 (1986).
-
-    Example:
-        >>> echo_order(8, 4, 2).tolist()
-        [[2, 4, 6, 0], [3, 5, 7, 1]]
-    """
-    shots = lines // train
-    center, middle = center_echo - 1, (lines // 2) // shots
-    earlier, later = list(range(center - 1, -1, -1)), list(range(center + 1, train))
-    below, above = list(range(middle - 1, -1, -1)), list(range(middle + 1, train))
-    both = min(len(earlier), len(later), len(below), len(above))
-    band_of = {center: middle}
-    band_of |= dict(zip(earlier[:both], below[:both], strict=True)) | dict(zip(later[:both], above[:both], strict=True))
-    echoes = sorted(earlier[both:] + later[both:], key=lambda e: abs(e - center))
-    bands = sorted(below[both:] + above[both:], key=lambda b: abs(b - middle))
-    band_of |= dict(zip(echoes, bands, strict=True))
-    return np.arange(shots)[:, None] + shots * np.array([band_of[e] for e in range(train)])[None, :]
-
-
-FUNCTIONS: Mapping[str, Function] = {
-    "abs": Function(("x",), _keep(np.abs), "magnitude"),
-    "min": Function((), _extreme(np.minimum), "smallest of its arguments or of a list"),
-    "max": Function((), _extreme(np.maximum), "largest of its arguments or of a list"),
-    "sqrt": Function(("x",), _sqrt, "square root"),
-    "exp": Function(("x",), _numeric(np.exp, NUMBER, NUMBER), "exponential of a number"),
-    "log": Function(("x",), _numeric(np.log, NUMBER, NUMBER), "natural logarithm"),
-    "sin": Function(("x",), _numeric(lambda x: np.sin(np.radians(x)), ANGLE, NUMBER), "sine of an angle"),
-    "cos": Function(("x",), _numeric(lambda x: np.cos(np.radians(x)), ANGLE, NUMBER), "cosine of an angle"),
-    "tan": Function(("x",), _numeric(lambda x: np.tan(np.radians(x)), ANGLE, NUMBER), "tangent of an angle"),
-    "asin": Function(("x",), _numeric(lambda x: np.degrees(np.arcsin(x)), NUMBER, ANGLE), "angle of a sine"),
-    "acos": Function(("x",), _numeric(lambda x: np.degrees(np.arccos(x)), NUMBER, ANGLE), "angle of a cosine"),
-    "atan": Function(("x",), _numeric(lambda x: np.degrees(np.arctan(x)), NUMBER, ANGLE), "angle of a tangent"),
-    "atan2": Function(("y", "x"), _atan2, "angle of a vector"),
-    "floor": Function(("x",), _numeric(floor, NUMBER, NUMBER), "whole number at or below"),
-    "ceil": Function(("x",), _numeric(ceil, NUMBER, NUMBER), "whole number at or above"),
-    "round": Function(("x",), _numeric(lambda x: floor(x + 0.5), NUMBER, NUMBER), "nearest whole number"),
-    "whole": Function(("x",), _whole, "a number that must be whole; an error names what would be"),
-    "sign": Function(("x",), _sign, "-1, 0 or 1"),
-    "len": Function(("x",), _len, "number of items of a list"),
-    "sum": Function(("x",), _sum, "sum of a list"),
-    "count": Function(("n",), _count, "the list 0, 1, … n - 1"),
-    "linspace": Function(("first", "last", "n"), _linspace, "n equidistant values from first to last"),
-    "echo_order": Function(
-        ("lines", "train", "center_echo"), _echo_order, "order(shot, echo) → line; k = 0 at the center echo, from 1"
-    ),
-}  # fmt: skip
 
 
 def plain_number(text: str) -> bool:

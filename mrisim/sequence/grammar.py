@@ -32,59 +32,65 @@ class ParameterModel(Model):
     """What a user may set."""
 
     value: Expr | Exprs = Field(description="default: a number with its unit, true or false, or a list of these")
-    min: Expr | None = Field(None, description="smallest value that is accepted")
-    max: Expr | None = Field(None, description="largest value that is accepted")
-    doc: str = Field("", description="one line for the user")
+    min: Expr | None = Field(default=None, description="smallest value that is accepted")
+    max: Expr | None = Field(default=None, description="largest value that is accepted")
+    doc: str = Field(default="", description="one line for the user")
 
 
 class SystemModel(Model):
     """Limits, rasters and dead times of the scanner; what is not given is that of the default 3 T scanner."""
 
-    extends: str | None = Field(None, description="a file of the library's folder systems, by name")
+    extends: str | None = Field(default=None, description="a file of the library's folder systems, by name")
     name: str | None = None
-    b0: Expr | None = Field(None, description="field strength, such as 3 T")
-    gamma: float | None = Field(None, description="gyromagnetic ratio over 2 pi in Hz per tesla, a plain number")
-    max_gradient: Expr | None = Field(None, description="per physical axis, such as 40 mT/m")
-    max_slew: Expr | None = Field(None, description="per physical axis, such as 170 T/m/s")
-    max_b1: Expr | None = Field(None, description="such as 20 uT")
+    b0: Expr | None = Field(default=None, description="field strength, such as 3 T")
+    gamma: float | None = Field(
+        default=None, description="gyromagnetic ratio over 2 pi in Hz per tesla, a plain number"
+    )
+    max_gradient: Expr | None = Field(default=None, description="per physical axis, such as 40 mT/m")
+    max_slew: Expr | None = Field(default=None, description="per physical axis, such as 170 T/m/s")
+    max_b1: Expr | None = Field(default=None, description="such as 20 uT")
     block_raster: Expr | None = None
     gradient_raster: Expr | None = None
     rf_raster: Expr | None = None
     adc_raster: Expr | None = None
-    rf_dead_time: Expr | None = Field(None, description="before a pulse")
-    rf_ringdown_time: Expr | None = Field(None, description="after a pulse")
-    adc_dead_time: Expr | None = Field(None, description="before and after sampling")
+    rf_dead_time: Expr | None = Field(default=None, description="before a pulse")
+    rf_ringdown_time: Expr | None = Field(default=None, description="after a pulse")
+    adc_dead_time: Expr | None = Field(default=None, description="before and after sampling")
 
 
 class OrientationModel(Model):
     """A plane turned about its own axes, or two vectors."""
 
     plane: Literal["axial", "coronal", "sagittal"] = "axial"
-    about_read: Expr | None = Field(None, description="angle, turned first")
-    about_phase: Expr | None = Field(None, description="angle, turned second")
-    about_slice: Expr | None = Field(None, description="angle, turned last; 90 deg exchanges read and phase")
-    read: Exprs | None = Field(None, description="physical direction of read, instead of plane and angles")
-    phase: Exprs | None = Field(None, description="physical direction of phase, made orthogonal to read")
+    about_read: Expr | None = Field(default=None, description="angle, turned first")
+    about_phase: Expr | None = Field(default=None, description="angle, turned second")
+    about_slice: Expr | None = Field(default=None, description="angle, turned last; 90 deg exchanges read and phase")
+    read: Exprs | None = Field(default=None, description="physical direction of read, instead of plane and angles")
+    phase: Exprs | None = Field(default=None, description="physical direction of phase, made orthogonal to read")
 
 
 class GeometryModel(Model):
     """Where the package of slices lies."""
 
     orientation: Literal["axial", "coronal", "sagittal"] | OrientationModel = "axial"
-    center: Exprs | None = Field(None, description="physical x, y, z of the center, such as [0 mm, 10 mm, 0 mm]")
+    center: Exprs | None = Field(
+        default=None, description="physical x, y, z of the center, such as [0 mm, 10 mm, 0 mm]"
+    )
 
 
 class RFBase(Model):
     """What all pulses have."""
 
-    flip: Expr | None = Field(None, description="flip angle on resonance; or amplitude")
-    amplitude: Expr | None = Field(None, description="peak in Hz or uT; or flip")
-    phase: Expr = Field("0 deg", description="at the center of the pulse")
-    frequency: Expr = Field("0 Hz", description="offset in Hz or ppm; positive excites spins that precess faster")
+    flip: Expr | None = Field(default=None, description="flip angle on resonance; or amplitude")
+    amplitude: Expr | None = Field(default=None, description="peak in Hz or uT; or flip")
+    phase: Expr = Field(default="0 deg", description="at the center of the pulse")
+    frequency: Expr = Field(
+        default="0 Hz", description="offset in Hz or ppm; positive excites spins that precess faster"
+    )
     use: Literal["excitation", "refocusing", "inversion", "saturation", "preparation", "other", "undefined"] = (
         "undefined"
     )
-    delay: Expr | None = Field(None, description="block start to pulse start; at least the RF dead time")
+    delay: Expr | None = Field(default=None, description="block start to pulse start; at least the RF dead time")
 
 
 class BlockPulse(RFBase):
@@ -101,7 +107,9 @@ class SincPulse(RFBase):
     duration: Expr
     time_bandwidth: Expr
     window: Literal["none", "hann", "hamming"] = "none"
-    center: Expr | None = Field(None, description="place of the peak as a fraction of the duration, 0.5 by default")
+    center: Expr | None = Field(
+        default=None, description="place of the peak as a fraction of the duration, 0.5 by default"
+    )
 
 
 class GaussPulse(RFBase):
@@ -111,7 +119,9 @@ class GaussPulse(RFBase):
     duration: Expr
     time_bandwidth: Expr
     window: Literal["none", "hann", "hamming"] = "none"
-    center: Expr | None = Field(None, description="place of the peak as a fraction of the duration, 0.5 by default")
+    center: Expr | None = Field(
+        default=None, description="place of the peak as a fraction of the duration, 0.5 by default"
+    )
 
 
 class SLRPulse(RFBase):
@@ -129,9 +139,9 @@ class HyperbolicSecantPulse(RFBase):
 
     shape: Literal["hyperbolic_secant"]
     duration: Expr
-    bandwidth: Expr | None = Field(None, description="width of the inverted band; or mu")
+    bandwidth: Expr | None = Field(default=None, description="width of the inverted band; or mu")
     mu: Expr | None = None
-    beta: Expr | None = Field(None, description="rate of the modulation in 1/s")
+    beta: Expr | None = Field(default=None, description="rate of the modulation in 1/s")
 
 
 class FilePulse(RFBase):
@@ -140,7 +150,7 @@ class FilePulse(RFBase):
     shape: Literal["file"]
     file: str = Field(description="CSV file in the folder of the specification")
     dwell: Expr = Field(description="duration of one sample")
-    bandwidth: Expr | None = Field(None, description="full width at half maximum, measured where not given")
+    bandwidth: Expr | None = Field(default=None, description="full width at half maximum, measured where not given")
 
 
 RFModel = Annotated[
@@ -152,22 +162,28 @@ class GradientModel(Model):
     """One gradient, in one of these forms: select; area; flat_area, flat_time; amplitude, flat_time; times, amplitudes;
     samples, amplitude; file, amplitude."""
 
-    select: Expr | None = Field(None, description="slice thickness: the amplitude follows from the pulse's bandwidth")
-    at: Expr | None = Field(None, description="slice position along this axis, from the geometry's center")
-    crush: Expr | None = Field(None, description="area on each side of the pulse")
+    select: Expr | None = Field(
+        default=None, description="slice thickness: the amplitude follows from the pulse's bandwidth"
+    )
+    at: Expr | None = Field(default=None, description="slice position along this axis, from the geometry's center")
+    crush: Expr | None = Field(default=None, description="area on each side of the pulse")
     area: Expr | None = Field(
         None, description="ramps included; the shortest within the limits, or as long as duration"
     )
-    duration: Expr | None = Field(None, description="of a gradient given by its area, ramps included")
-    flat_area: Expr | None = Field(None, description="area of the flat top")
-    flat_time: Expr | None = Field(None, description="rounded up to the raster; the amplitude stays as asked")
-    rise_time: Expr | None = Field(None, description="of both ramps; the shortest within the limits where not given")
+    duration: Expr | None = Field(default=None, description="of a gradient given by its area, ramps included")
+    flat_area: Expr | None = Field(default=None, description="area of the flat top")
+    flat_time: Expr | None = Field(default=None, description="rounded up to the raster; the amplitude stays as asked")
+    rise_time: Expr | None = Field(
+        default=None, description="of both ramps; the shortest within the limits where not given"
+    )
     amplitude: Expr | None = None
-    times: Exprs | None = Field(None, description="corner times from the end of the delay, from 0")
-    amplitudes: Exprs | None = Field(None, description="values at the corner times; first and last are 0")
-    samples: Expr | Exprs | None = Field(None, description="values on the raster, scaled to a peak of amplitude")
-    file: str | None = Field(None, description="text file of samples in the folder of the specification")
-    delay: Expr | None = Field(None, description="block start to ramp start; rounded up to the raster")
+    times: Exprs | None = Field(default=None, description="corner times from the end of the delay, from 0")
+    amplitudes: Exprs | None = Field(default=None, description="values at the corner times; first and last are 0")
+    samples: Expr | Exprs | None = Field(
+        default=None, description="values on the raster, scaled to a peak of amplitude"
+    )
+    file: str | None = Field(default=None, description="text file of samples in the folder of the specification")
+    delay: Expr | None = Field(default=None, description="block start to ramp start; rounded up to the raster")
 
 
 class ADCModel(Model):
@@ -175,20 +191,20 @@ class ADCModel(Model):
 
     samples: Expr
     dwell: Expr = Field(description="spacing of the samples before oversampling: 1 / bandwidth")
-    oversampling: Expr = Field(1, description="whole factor: more samples, shorter dwell, same duration")
-    phase: Expr = Field("0 deg", description="of the receiver")
-    frequency: Expr = Field("0 Hz", description="of the receiver, in Hz or ppm")
-    delay: Expr | None = Field(None, description="block start to the start of sampling")
-    on: Expr = Field(True, description="where false, the block stays and nothing is sampled")
+    oversampling: Expr = Field(default=1, description="whole factor: more samples, shorter dwell, same duration")
+    phase: Expr = Field(default="0 deg", description="of the receiver")
+    frequency: Expr = Field(default="0 Hz", description="of the receiver, in Hz or ppm")
+    delay: Expr | None = Field(default=None, description="block start to the start of sampling")
+    on: Expr = Field(default=True, description="where false, the block stays and nothing is sampled")
 
 
 class EventModel(Model):
     """What happens together: pulse, gradients, sampling."""
 
     rf: RFModel | None = None
-    gx: GradientModel | None = Field(None, description="read axis")
-    gy: GradientModel | None = Field(None, description="phase axis")
-    gz: GradientModel | None = Field(None, description="slice axis")
+    gx: GradientModel | None = Field(default=None, description="read axis")
+    gy: GradientModel | None = Field(default=None, description="phase axis")
+    gz: GradientModel | None = Field(default=None, description="slice axis")
     adc: ADCModel | None = None
 
 
@@ -203,10 +219,10 @@ class BlockItem(Model):
     """Events at the same time, with options."""
 
     block: str | list[str]
-    when: Expr | None = Field(None, description="where false, the block is left out")
+    when: Expr | None = Field(default=None, description="where false, the block is left out")
     label: Labels = {}
-    rotate: Expr | None = Field(None, description="angle that turns gx and gy about the slice axis")
-    duration: Expr | None = Field(None, description="at least this long")
+    rotate: Expr | None = Field(default=None, description="angle that turns gx and gy about the slice axis")
+    duration: Expr | None = Field(default=None, description="at least this long")
 
 
 class GroupItem(Model):
@@ -221,7 +237,7 @@ class LoopItem(Model):
     """Items repeated."""
 
     loop: dict[str, Expr | Exprs] = Field(description="{name: first .. last}, {name: list}, and index: name if wanted")
-    let: dict[str, Expr] = Field({}, description="names for expressions over the loop's variables")
+    let: dict[str, Expr] = Field(default={}, description="names for expressions over the loop's variables")
     label: Labels = {}
     when: Expr | None = None
     do: list[Item] = Field(min_length=1)
@@ -261,8 +277,10 @@ class TimingModel(Model):
     start: str = Field(alias="from", description="anchor such as excite.rf.center")
     stop: str = Field(alias="to", description="anchor such as read.adc.center or excite.start.next")
     asked: Expr = Field(alias="is", description="a time, as an expression")
-    solve: str | None = Field(None, description="name of a wait; without it the constraint is only checked")
-    at: dict[str, Expr] = Field({}, description="iteration of a loop inside the interval: {loop variable: value}")
+    solve: str | None = Field(default=None, description="name of a wait; without it the constraint is only checked")
+    at: dict[str, Expr] = Field(
+        default={}, description="iteration of a loop inside the interval: {loop variable: value}"
+    )
 
 
 class ReconModel(Model):
@@ -272,10 +290,10 @@ class ReconModel(Model):
     matrix: Exprs | None = None
     fov: Exprs | None = None
     thickness: Expr | None = None
-    slices: Expr | Exprs | None = Field(None, description="positions by SLC label")
+    slices: Expr | Exprs | None = Field(default=None, description="positions by SLC label")
     window: Literal["none", "hann", "hamming", "tukey"] = "none"
     combine: Literal["adaptive", "rss"] = "adaptive"
-    maps: dict[str, dict[str, Any]] = Field({}, description="map → {fit: …, options}")
+    maps: dict[str, dict[str, Any]] = Field(default={}, description="map → {fit: …, options}")
 
 
 class SequenceModel(Model):
@@ -284,7 +302,7 @@ class SequenceModel(Model):
     mrisim: Literal[1] = Field(description="version of the language")
     name: str
     description: str = ""
-    reference: str = Field("", description="citation")
+    reference: str = Field(default="", description="citation")
     system: str | SystemModel = SystemModel()
     geometry: GeometryModel = GeometryModel()
     parameters: dict[str, Expr | Exprs | ParameterModel] = {}

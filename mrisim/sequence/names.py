@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mrisim.errors import Problem, SpecError
-from mrisim.sequence.expression import CONSTANTS, FUNCTIONS, Expression, parse_expression
+from mrisim.sequence.expression import CONSTANTS, Expression, parse_expression
+from mrisim.sequence.functions import FUNCTIONS
 from mrisim.sequence.grammar import BlockItem, EventModel, GroupItem, Item, LoopItem, SequenceModel, WaitItem
 from mrisim.sequence.scope import COMPONENTS, Collector, is_name
 from mrisim.source import KeyPath, did_you_mean

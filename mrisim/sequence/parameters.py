@@ -9,8 +9,9 @@ import numpy as np
 
 from mrisim.errors import Problem, SpecError
 from mrisim.events.blocks import Parameter
-from mrisim.sequence.expression import MAX_LIST, Quantity, Value, parse_expression, plain_number, stack
+from mrisim.sequence.expression import parse_expression, plain_number
 from mrisim.sequence.grammar import ParameterModel, SequenceModel
+from mrisim.sequence.values import MAX_LIST, Quantity, Value, stack
 from mrisim.source import KeyPath, Source, did_you_mean
 from mrisim.units import EXAMPLES, NUMBER, Dimension, show
 

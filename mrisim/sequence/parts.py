@@ -13,7 +13,6 @@ import numpy as np
 from mrisim.errors import Problem, SpecError
 from mrisim.events.blocks import AXES, NONE, RFShape, Use
 from mrisim.sequence import waveforms
-from mrisim.sequence.expression import MAX_LOOPS, Quantity, Value
 from mrisim.sequence.gradients import (
     Limits,
     Waveform,
@@ -24,12 +23,12 @@ from mrisim.sequence.gradients import (
     trapezoid_for_area,
     trapezoid_for_flat,
 )
-from mrisim.sequence.grammar import ADCModel, EventModel, GradientModel
+from mrisim.sequence.grammar import ADCModel, EventModel, FilePulse, GaussPulse, GradientModel, SincPulse, SLRPulse
 from mrisim.sequence.scope import Collector, Scope
-from mrisim.source import KeyPath, did_you_mean, inside_folder
+from mrisim.sequence.values import MAX_LOOPS, ONES, Quantity
+from mrisim.source import KeyPath, inside_folder
 from mrisim.units import ANGLE, AREA, FREQUENCY, GRADIENT, LENGTH, NUMBER, SHIFT, TIME, Dimension, show
 
-_ONES = (1,) * MAX_LOOPS
 MAX_SAMPLES = 1_000_000
 MAX_FILE = 20_000_000
 PARTS = ("rf", "gx", "gy", "gz", "adc")
@@ -116,17 +115,17 @@ class Parts:
     def _make_shape(self, event: str, scope: Scope) -> RFShape:
         rf, path = self.events[event].rf, ("events", event, "rf")
         assert rf is not None
-        if rf.shape == "file":
-            return self._file_shape(event, scope)
+        if isinstance(rf, FilePulse):
+            return self._file_shape(rf, path, scope)
         arguments: dict[str, Any] = {"duration": self._rf_time(scope, rf.duration, (*path, "duration"))}
         for key, dimension in _SHAPE_NUMBERS.items():
             text = getattr(rf, key, None)
             if text is not None:
                 arguments[key] = scope.positive(text, (*path, key), dimension)
                 self._bounded(arguments[key], _LARGEST_SHAPE.get(key, math.inf), (*path, key))
-        if rf.shape in ("sinc", "gauss"):
+        if isinstance(rf, (SincPulse, GaussPulse)):
             arguments["window"] = rf.window
-        if rf.shape == "slr":
+        if isinstance(rf, SLRPulse):
             if rf.flip is None:
                 with self.collector.at(path):
                     raise SpecError("must have the key 'flip', which the shape 'slr' is made for, but has none")
@@ -158,8 +157,7 @@ class Parts:
                 )
         return clean(steps * raster)
 
-    def _file_shape(self, event: str, scope: Scope) -> RFShape:
-        rf, path = self.events[event].rf, ("events", event, "rf")
+    def _file_shape(self, rf: FilePulse, path: KeyPath, scope: Scope) -> RFShape:
         dwell = self._rf_time(scope, rf.dwell, (*path, "dwell"))
         bandwidth = None
         if rf.bandwidth is not None:
@@ -206,7 +204,7 @@ class Parts:
         assert rf is not None
         amplitude, flip, turned = self.strength(event, scope)
         frequency = self._frequency(rf.frequency, (*path, "frequency"), scope)
-        thickness, position = math.inf, np.zeros(_ONES)
+        thickness, position = math.inf, np.zeros(ONES)
         if axis != NONE:
             gradient, place = getattr(spec, AXES[axis]), ("events", event, AXES[axis])
             thickness = scope.positive(gradient.select, (*place, "select"), LENGTH)
@@ -232,7 +230,9 @@ class Parts:
                 raise SpecError(
                     Problem("must be left to the slice gradient, but is given", f"Remove it, or {AXES[axis]}.select")
                 )
-        delay = scope.positive(self.events[event].rf.delay, path, TIME, zero=True)
+        rf = self.events[event].rf
+        assert rf is not None
+        delay = scope.positive(rf.delay, path, TIME, zero=True)
         with self.collector.at(path):
             if delay < least - 1e-12:
                 dead = show(least, TIME)
@@ -255,7 +255,7 @@ class Parts:
                     raise SpecError(
                         Problem("must be left out of an adiabatic pulse, but is given", "Give its amplitude instead")
                     )
-                amplitude = np.full(_ONES, waveforms.adiabatic_amplitude(shape))
+                amplitude = np.full(ONES, waveforms.adiabatic_amplitude(shape))
             if rf.amplitude is not None:
                 amplitude = scope.array(rf.amplitude, (*path, "amplitude"), FREQUENCY)
             return np.abs(amplitude), np.full(amplitude.shape, math.pi), amplitude < 0
@@ -467,59 +467,6 @@ class Parts:
             ends.append(train.delay + train.duration + system.adc_dead_time)
         return clean(math.ceil(max(ends) / system.block_raster - 1e-6) * system.block_raster)
 
-    def property_of(self, path: tuple[str, ...], scope: Scope) -> Value:
-        """Value of `event.duration` or `event.part.property`."""
-        event, text = path[0], ".".join(path)
-        if len(path) == 2 and path[1] == "duration":
-            return Quantity.of(self.duration(event, scope), TIME)
-        parts = [part for part in PARTS if getattr(self.events[event], part) is not None]
-        if len(path) < 2 or path[1] not in parts:
-            word = path[1] if len(path) > 1 else ""
-            raise SpecError(
-                Problem(
-                    f"must be a part of the event {event}, but '{text}' is none",
-                    did_you_mean(word, [*parts, "duration"]),
-                )
-            )
-        table = _PROPERTIES[path[1]]
-        if len(path) != 3 or path[2] not in table:
-            word = path[2] if len(path) > 2 else ""
-            raise SpecError(
-                Problem(f"must be a property of {event}.{path[1]}, but '{text}' is none", did_you_mean(word, table))
-            )
-        if path[1] == "rf":
-            return table[path[2]](self, event, scope)
-        if path[1] == "adc":
-            return table[path[2]](self.train(event, scope))
-        return table[path[2]](self.gradient(event, path[1], scope), lambda: self._center(event, scope))
-
-    def _center(self, event: str, scope: Scope) -> float:
-        spec = self.events[event]
-        if spec.rf is not None:
-            return self.pulse_window(event, scope).center
-        if spec.adc is not None:
-            return self.train(event, scope).center
-        raise SpecError(f"must have a pulse or an ADC in the event {event} to have a center, but has neither")
-
-    def anchor(self, event: str, parts: tuple[str, ...], scope: Scope) -> float:
-        """Time of an anchor from the start of the event's block [s]."""
-        if parts == ("start",):
-            return 0.0
-        part, point = parts if len(parts) == 2 else ("", "")
-        if part not in PARTS or point not in ("start", "center", "end") or getattr(self.events[event], part) is None:
-            raise SpecError(
-                f"must be an anchor such as {event}.start, {event}.end or {event}.rf.center, "
-                f"but is '{'.'.join((event, *parts))}'"
-            )
-        if part == "rf":
-            pulse = self.pulse_window(event, scope)
-            return {"start": pulse.start, "center": pulse.center, "end": pulse.stop}[point]
-        if part == "adc":
-            adc = self.train(event, scope)
-            return {"start": adc.delay, "center": adc.center, "end": adc.delay + adc.duration}[point]
-        times = self.gradient(event, part, scope).times
-        return {"start": float(times[0]), "center": 0.5 * float(times[0] + times[-1]), "end": float(times[-1])}[point]
-
 
 _LARGEST_SHAPE = {"time_bandwidth": 100.0, "center": 1.0, "passband_ripple": 1.0, "stopband_ripple": 1.0, "mu": 1e3}
 _SHAPE_NUMBERS: dict[str, Dimension] = {
@@ -566,7 +513,7 @@ def _reshaped(waveform: Waveform) -> Waveform:
     if waveform.amplitude.ndim == MAX_LOOPS:
         return waveform
     return Waveform(
-        times=waveform.times, unit=waveform.unit, amplitude=waveform.amplitude.reshape(_ONES), flat=waveform.flat,
+        times=waveform.times, unit=waveform.unit, amplitude=waveform.amplitude.reshape(ONES), flat=waveform.flat,
         rise_time=waveform.rise_time,
     )  # fmt: skip
 
@@ -590,60 +537,3 @@ def _read_columns(path: Path, name: str, most: int) -> np.ndarray:
     if columns.ndim != 2 or not 1 <= columns.shape[1] <= most or not np.isfinite(columns).all():
         raise SpecError(f"must hold 1 to {most} columns of finite numbers, but '{name}' does not")
     return columns
-
-
-def _area(waveform: Waveform, start: float, stop: float) -> Quantity:
-    return Quantity(waveform.amplitude * waveform.integral(start, stop), AREA)
-
-
-def _flat(waveform: Waveform) -> tuple[float, float]:
-    if waveform.flat is None:
-        raise SpecError("must be a trapezoid to have a flat top, but is none")
-    return waveform.flat
-
-
-def _rise(waveform: Waveform) -> float:
-    if waveform.rise_time is None:
-        raise SpecError("must be a trapezoid to have a rise time, but is none")
-    return waveform.rise_time
-
-
-def _top(waveform: Waveform) -> Quantity:
-    if waveform.flat is None:
-        return Quantity(waveform.amplitude, GRADIENT)
-    return Quantity(waveform.amplitude * waveform.value(0.5 * sum(waveform.flat)), GRADIENT)
-
-
-_GRADIENT_PROPERTIES = {
-    "area": lambda g, center: _area(g, 0.0, g.duration),
-    "flat_area": lambda g, center: _area(g, *_flat(g)),
-    "area_before_center": lambda g, center: _area(g, 0.0, center()),
-    "area_to_center": lambda g, center: _area(g, 0.0, center()),
-    "area_after_center": lambda g, center: _area(g, center(), max(g.duration, center())),
-    "amplitude": lambda g, center: _top(g),
-    "duration": lambda g, center: Quantity.of(g.duration, TIME),
-    "rise_time": lambda g, center: Quantity.of(_rise(g), TIME),
-    "flat_time": lambda g, center: Quantity.of(_flat(g)[1] - _flat(g)[0], TIME),
-}
-_PROPERTIES: dict[str, dict[str, Any]] = {
-    "rf": {
-        "center": lambda p, e, s: Quantity.of(p.pulse_window(e, s).center, TIME),
-        "delay": lambda p, e, s: Quantity.of(p.pulse_window(e, s).start, TIME),
-        "end": lambda p, e, s: Quantity.of(p.pulse_window(e, s).stop, TIME),
-        "duration": lambda p, e, s: Quantity.of(p.shape(e, s).duration, TIME),
-        "bandwidth": lambda p, e, s: Quantity.of(p.shape(e, s).bandwidth, FREQUENCY),
-        "amplitude": lambda p, e, s: Quantity(p.strength(e, s)[0], FREQUENCY),
-        "flip": lambda p, e, s: Quantity(np.degrees(p.strength(e, s)[1]), ANGLE),
-    },
-    "adc": {
-        "center": lambda a: Quantity.of(a.center, TIME),
-        "delay": lambda a: Quantity.of(a.delay, TIME),
-        "duration": lambda a: Quantity.of(a.duration, TIME),
-        "end": lambda a: Quantity.of(a.delay + a.duration, TIME),
-        "dwell": lambda a: Quantity.of(a.dwell, TIME),
-        "samples": lambda a: Quantity.of(a.samples, NUMBER),
-    },
-    "gx": _GRADIENT_PROPERTIES,
-    "gy": _GRADIENT_PROPERTIES,
-    "gz": _GRADIENT_PROPERTIES,
-}

@@ -14,17 +14,8 @@ import numpy as np
 
 from mrisim.errors import Problem, SpecError
 from mrisim.scanner import Scanner
-from mrisim.sequence.expression import (
-    MAX_LOOPS,
-    NAME,
-    Quantity,
-    Value,
-    as_whole,
-    item,
-    parse_expression,
-    plain_number,
-    stack,
-)
+from mrisim.sequence.expression import NAME, parse_expression, plain_number
+from mrisim.sequence.values import MAX_LOOPS, Quantity, Value, as_whole, item, stack
 from mrisim.source import KeyPath, Source, did_you_mean
 from mrisim.units import (
     ANGLE,

@@ -15,17 +15,16 @@ from typing import Any
 import numpy as np
 
 from mrisim.errors import Problem, SpecError
-from mrisim.sequence.expression import MAX_LOOPS, Quantity, Table
 from mrisim.sequence.grammar import BlockItem, GroupItem, Item, LoopItem, WaitItem
 from mrisim.sequence.parts import PARTS, Parts
 from mrisim.sequence.scope import Globals, Scope
+from mrisim.sequence.values import MAX_LOOPS, ONES, Quantity, Table
 from mrisim.source import KeyPath, did_you_mean
 from mrisim.units import ANGLE, NUMBER, TIME
 
 MAX_BLOCKS = 5_000_000
 LONGEST = 7 * 86_400.0  # a sequence [s]
 LABEL_RANGE = (-32768, 32767)
-_ONES = (1,) * MAX_LOOPS
 _RANGE = re.compile(r"(?<!\.)\.\.(?!\.)")
 
 Measure = Callable[["Leaf"], np.ndarray]
@@ -75,7 +74,7 @@ class Leaf(Node):
     """One block, or a wait."""
 
     events: tuple[str, ...] = ()
-    duration: np.ndarray = field(default_factory=lambda: np.zeros(_ONES))  # [s]; a fill's is not known at first
+    duration: np.ndarray = field(default_factory=lambda: np.zeros(ONES))  # [s]; a fill's is not known at first
     fill: str = ""
     rotation: np.ndarray | None = None  # [deg]
     owners: Mapping[str, str] = field(default_factory=dict)  # part → event that it comes from
@@ -163,7 +162,7 @@ class Timeline:
                     raise SpecError(f"must run upwards, but '{text}' runs from {first} to {last}")
                 if last - first >= MAX_BLOCKS:
                     raise SpecError(f"must run at most {MAX_BLOCKS} times, but runs {last - first + 1} times")
-            return Quantity(np.arange(first, last + 1, dtype=float).reshape(-1, *_ONES), NUMBER, True)
+            return Quantity(np.arange(first, last + 1, dtype=float).reshape(-1, *ONES), NUMBER, True)
         value = scope.evaluate(text, path)
         with self.collector.at(path):
             if isinstance(value, Table) or not value.is_list:
@@ -245,7 +244,7 @@ class Timeline:
         for name, place in zip(names, places, strict=True):
             with self.collector.at(place):
                 duration = max(duration, self.parts.duration(name, scope))
-        leaf = Leaf(**common, events=tuple(names), duration=np.full(_ONES, duration), owners=owners)
+        leaf = Leaf(**common, events=tuple(names), duration=np.full(ONES, duration), owners=owners)
         self.leaves.append(leaf)
         return leaf
 
@@ -273,14 +272,14 @@ class Timeline:
 
     def inside(self, node: Node, measure: Measure) -> np.ndarray:
         """A measure of one pass through the children of a node."""
-        total = np.zeros(_ONES)
+        total = np.zeros(ONES)
         for child in node.children:
             total = total + self.extent(child, measure)
         return total
 
     def offset(self, node: Node, body: Loop, measure: Measure) -> np.ndarray:
         """A measure of what comes before a node in one iteration of a body around it."""
-        total = np.zeros(_ONES)
+        total = np.zeros(ONES)
         for one in node.chain():
             if one is body:
                 return total
@@ -314,7 +313,7 @@ class Timeline:
             with self.collector.at(("timeline",)):
                 raise SpecError(f"must have at most {MAX_BLOCKS} blocks, but has {total}")
         starts: dict[Leaf, np.ndarray] = {}
-        self._place(self.root, np.zeros(_ONES), lambda leaf: present[leaf], starts)
+        self._place(self.root, np.zeros(ONES), lambda leaf: present[leaf], starts)
         return total, starts
 
     @staticmethod

@@ -12,14 +12,15 @@ import numpy as np
 
 from mrisim.errors import Problem, SpecError, TimingError
 from mrisim.events.blocks import TimingRecord
-from mrisim.sequence.expression import MAX_LOOPS, Quantity, parse_expression
+from mrisim.sequence.expression import parse_expression
 from mrisim.sequence.grammar import TimingModel
+from mrisim.sequence.properties import anchor_time
 from mrisim.sequence.scope import Scope
 from mrisim.sequence.timeline import Leaf, Loop, Timeline
+from mrisim.sequence.values import ONES, Quantity
 from mrisim.source import KeyPath, did_you_mean
 from mrisim.units import TIME, show
 
-_ONES = (1,) * MAX_LOOPS
 _ANCHOR = re.compile(r"([A-Za-z]\w*)((?:\.[a-z]+){1,2}?)(\.next)?")
 
 
@@ -126,7 +127,7 @@ class Solver:
         """Time of an anchor from the start of its block, over loops."""
         if anchor.parts == ("end",):
             return leaf.duration
-        return np.full(_ONES, self.parts.anchor(anchor.event, anchor.parts, leaf.scope))
+        return np.full(ONES, anchor_time(self.parts, anchor.event, anchor.parts, leaf.scope))
 
     @staticmethod
     def _loops(leaf: Leaf) -> list[Loop]:
@@ -220,7 +221,7 @@ class Solver:
 
     def _valid(self, one: _Interval, values: np.ndarray) -> np.ndarray:
         """Where both anchors are there, over the loops around the body."""
-        valid = np.full(_ONES, True)
+        valid = np.full(ONES, True)
         for leaf in (one.start, one.stop):
             for node in leaf.chain():
                 if node.mask is not None and node.scope.depth <= one.body.body.depth:
@@ -252,7 +253,7 @@ class Solver:
 
     def _count(self, one: _Interval, fill: str) -> np.ndarray:
         """How often an interval holds a fill."""
-        zero, unit = np.zeros(_ONES), np.ones(_ONES)
+        zero, unit = np.zeros(ONES), np.ones(ONES)
         return self._length(one, lambda leaf: unit if leaf.fill == fill else zero, anchored=False)
 
     def _solve_one(self, one: _Interval) -> None:

@@ -8,15 +8,9 @@ import pytest
 
 from mrisim.constants import GAMMA_BAR
 from mrisim.errors import SpecError
-from mrisim.sequence.expression import (
-    FUNCTIONS,
-    MAX_LOOPS,
-    Quantity,
-    Table,
-    echo_order,
-    item,
-    parse_expression,
-)
+from mrisim.sequence.expression import parse_expression
+from mrisim.sequence.functions import FUNCTIONS, echo_order
+from mrisim.sequence.values import MAX_LOOPS, Quantity, Table, item
 from mrisim.units import ANGLE, AREA, FREQUENCY, GRADIENT, LENGTH, NUMBER, TIME
 
 
