@@ -13,7 +13,7 @@ from mrisim.data import Phantom
 from mrisim.events.blocks import AXES, NONE, Sequence, Use
 
 
-def plain_signal(seq: Sequence, phantom: Phantom, step: float = 4e-6, ideal_spoiling: bool = False) -> np.ndarray:
+def plain_signal(seq: Sequence, phantom: Phantom, step: float = 2e-6, ideal_spoiling: bool = False) -> np.ndarray:
     """Samples of a sequence, one row per spin, weight and density included; no coil."""
     m = np.zeros((phantom.n_spins, 3))
     m[:, 2] = 1.0
