@@ -20,13 +20,13 @@ from mrisim._types import Array, Bool, Float
 from mrisim.errors import ConsistencyError, Problem
 from mrisim.mapping.least_squares import double_precision, levenberg_marquardt, solve_positive
 
-CHUNKS = (256, 2048)  # voxels per call of the compiled fit: the smallest that holds all, or the largest
+CHUNK = 512  # voxels per call of the compiled fit; one size, so one compilation
 GRID = 64  # time constants that the search tries, equidistant in their logarithm
 STEPS = 16  # from within a step of the grid; a handful do, the rest is for noise
 Design = Callable[[Float[Array, ""], Float[Array, "n columns"], Float[Array, " extra"]], Float[Array, "q n"]]
 """Model per unit amplitude: (time constant, settings of the n measurements, properties of the voxel) → (q, n)."""
-Admissible = Callable[[Float[Array, " q"]], Bool[Array, ""]]
-"""Whether amplitudes are physical; where several polarities fit, only those count."""
+Penalty = Callable[[Float[Array, " q"]], Float[Array, ""]]
+"""How far amplitudes are from physical: zero where they are, infinity where the fit must be refused."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -79,7 +79,7 @@ def fit(
     bounds: tuple[float, float],
     extra: Float[np.ndarray, "voxels extra"] | None = None,
     signs: Float[np.ndarray, "polarities n"] | None = None,
-    admissible: Admissible | None = None,
+    penalty: Penalty | None = None,
     noise: float | None = None,
 ) -> Voxels:
     """Fit a separable model to every row of a signal.
@@ -91,7 +91,7 @@ def fit(
         bounds: Smallest and largest time constant; a voxel that ends outside counts as not converged [s].
         extra: Properties of each voxel that the model needs.
         signs: Polarities that real data may have had before their magnitude was taken; the best fit among them wins.
-        admissible: Rule for the amplitudes of a polarity; a module-level function, as `design`.
+        penalty: Ranks polarities before their residuals do; a module-level function, as `design`.
         noise: Standard deviation of the (real part of the) data; from the residuals where not given.
 
     Returns:
@@ -104,7 +104,7 @@ def fit(
     scale = np.where(finite, np.abs(np.where(finite[:, None], signal, 0.0)).max(axis=1), 0.0)
     usable = np.flatnonzero(finite & (scale > 0))
     with double_precision():
-        found = _run((design, admissible), signal[usable] / scale[usable, None], extra[usable], settings, signs, bounds)
+        found = _run((design, penalty), signal[usable] / scale[usable, None], extra[usable], settings, signs, bounds)
     q = found.amplitudes.shape[1]
     degrees = n * (2 if np.iscomplexobj(signal) else 1) - (1 + q * (2 if np.iscomplexobj(signal) else 1))
     if noise is not None:
@@ -147,16 +147,15 @@ def _spread(
     )
 
 
-def _run(model: tuple[Design, Admissible | None], signal, extra, settings, signs, bounds) -> _Fit:
+def _run(model: tuple[Design, Penalty | None], signal, extra, settings, signs, bounds) -> _Fit:
     """Fit in chunks of equal size; rows of padding repeat the first voxel."""
     kind = np.complex128 if np.iscomplexobj(signal) else np.float64
     total = len(signal)
-    size = next((chunk for chunk in CHUNKS if total <= chunk), CHUNKS[-1])
     pieces = []
     if total == 0:
         signal, extra = np.ones((1, len(settings))), np.ones((1, extra.shape[1]))
-    for first in range(0, len(signal), size):
-        rows = np.arange(first, first + size)
+    for first in range(0, len(signal), CHUNK):
+        rows = np.arange(first, first + CHUNK)
         rows = np.where(rows < len(signal), rows, 0)
         block, voxel = np.asarray(signal[rows], dtype=kind), np.asarray(extra[rows], dtype=float)
         arguments = (jnp.asarray(v) for v in (block, voxel, np.asarray(settings, float), np.asarray(signs, float)))
@@ -167,22 +166,21 @@ def _run(model: tuple[Design, Admissible | None], signal, extra, settings, signs
 
 @partial(jax.jit, static_argnums=0)
 def _fit_chunk(
-    model: tuple[Design, Admissible | None], signal: Array, extra: Array, settings: Array, signs: Array, bounds: Array
+    model: tuple[Design, Penalty | None], signal: Array, extra: Array, settings: Array, signs: Array, bounds: Array
 ) -> _Fit:
     return jax.vmap(lambda y, v: _fit_voxel(*model, y, v, settings, signs, bounds))(signal, extra)
 
 
 def _fit_voxel(
-    design: Design, admissible: Admissible | None, y: Array, voxel: Array, settings: Array, signs: Array, bounds: Array
+    design: Design, penalty: Penalty | None, y: Array, voxel: Array, settings: Array, signs: Array, bounds: Array
 ) -> _Fit:
-    """Fit with each polarity; the smallest cost among those that converged on admissible amplitudes wins."""
+    """Fit with each polarity; of those that converged, the least penalty wins, then the least cost."""
     fits = jax.vmap(lambda sign: _fit_polarity(design, y * sign, voxel, settings, bounds))(signs)
-    allowed = fits.converged
-    if admissible is not None:
-        allowed = allowed & jax.vmap(admissible)(fits.amplitudes)
-    best = jnp.argmin(jnp.where(allowed, fits.cost, jnp.inf))
-    fits = fits._replace(converged=allowed)
-    return jax.tree.map(lambda values: values[best], fits)
+    penalties = jnp.zeros_like(fits.cost) if penalty is None else jax.vmap(penalty)(fits.amplitudes)
+    fits = fits._replace(converged=fits.converged & jnp.isfinite(penalties))
+    penalties = jnp.where(fits.converged, penalties, jnp.inf)
+    rank = jnp.where(penalties == jnp.min(penalties), fits.cost, jnp.inf)
+    return jax.tree.map(lambda values: values[jnp.argmin(rank)], fits)
 
 
 def _fit_polarity(design: Design, y: Array, voxel: Array, settings: Array, bounds: Array) -> _Fit:

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mrisim._types import Array, Bool, Float
+from mrisim._types import Array, Float
 from mrisim.mapping.separable import FitResult, as_settings, fit, require_measurements
 from mrisim.physics.signals import spin_echo_saturation
 
@@ -19,9 +19,9 @@ def fit_inversion_recovery(
     """T1 from S = a + b exp(-TI/T1), which holds for any inversion efficiency, flip angle and a TR that all TI share.
 
     Complex data fit complex a and b. Magnitudes get their polarity back: each number of negative leading points is
-    fitted, and the least residual among the physical ones (|b| at most 2.5 |a|) wins. Only points after the steady
-    state of longitudinal magnetisation follow the model: equal TR, and no transverse magnetisation left at the
-    inversion.
+    fitted, and the least residual among the physical ones (|b| at most 2.5 |a|, else the least |b/a|) wins. Only points
+    after the steady state of longitudinal magnetisation follow the model: equal TR, and no transverse magnetisation
+    left at the inversion.
 
     Args:
         signal: (..., n), complex or real.
@@ -57,8 +57,8 @@ def fit_inversion_recovery(
         data = np.abs(data)
         signs = np.where(np.arange(len(ti)) < np.arange(len(ti))[:, None], -1.0, 1.0)
     limits = (0.1 * float(ti[ti > 0].min(initial=ti.max())), 20.0 * float(ti.max()))
-    rule = _is_inversion if magnitude else None
-    found = fit(_recovery, data, ti[order, None], limits, signs=signs, admissible=rule, noise=noise)
+    penalty = _not_an_inversion if magnitude else None
+    found = fit(_recovery, data, ti[order, None], limits, signs=signs, penalty=penalty, noise=noise)
     a, b = found.amplitudes[:, 0], found.amplitudes[:, 1]
     if magnitude:
         a, b = np.abs(a), b * np.sign(a)
@@ -124,9 +124,10 @@ def _recovery(t1: Array, settings: Float[Array, "n 1"], voxel: Array) -> Float[A
     return jnp.stack([jnp.ones_like(decay), decay])
 
 
-def _is_inversion(amplitudes: Float[Array, " 2"]) -> Bool[Array, ""]:
+def _not_an_inversion(amplitudes: Float[Array, " 2"]) -> Float[Array, ""]:
     a, b = amplitudes
-    return (jnp.abs(b) <= INVERSION_LIMIT * jnp.abs(a)) & (a * b <= 0)
+    excess = jnp.abs(b) / jnp.maximum(jnp.abs(a), jnp.finfo(a.dtype).tiny) - INVERSION_LIMIT
+    return jnp.where(a * b < 0, jnp.maximum(excess, 0.0), jnp.inf)
 
 
 def _saturation(t1: Array, settings: Float[Array, "n 1"], voxel: Array) -> Float[Array, "1 n"]:
