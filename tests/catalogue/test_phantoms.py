@@ -124,3 +124,14 @@ def test_vials_lie_around_the_head_inside_240_mm() -> None:
 def test_vials_hold_both_arrays() -> None:
     names = {tissue.name for tissue in load_model("vials").tissues}
     assert {f"nist_{array}_{i}" for array in ("t1", "t2") for i in range(1, 15)} <= names
+
+
+def test_shepp_logan_is_nested_and_its_closed_form_is_the_limit_of_its_isochromats() -> None:
+    model = load_model("shepp_logan_mr", thickness="180 mm")
+    k = np.array([[0.0, 0.0, 0.0], [11.0, -7.0, 3.0], [-23.0, 17.0, 9.0]])
+    exact = sum(model.form_factors(k).values())
+    side = 4e-3
+    spins = model.sample(model.sampling(voxel=side, isochromats=7))
+    waves = np.exp(-2j * np.pi * (k @ np.asarray(spins.position).T))
+    error = np.abs(waves @ np.asarray(spins.weight) - exact).max() / abs(exact[0])
+    assert error < 0.1 * side / 0.072  # of the order of the surface in voxels, a tenth by chance: the lattice is dense
