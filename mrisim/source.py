@@ -136,8 +136,7 @@ def parse_source(text: str, file: str = "<text>", folder: Path | None = None) ->
     if len(text) > MAX_BYTES:
         raise SpecError(Problem(f"must be at most {MAX_BYTES} bytes long, but is longer", file=file))
     try:
-        _check_events(text, file)
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        node = _compose(text, file)
     except yaml.MarkedYAMLError as error:
         raise SpecError(_yaml_problem(error, file)) from None
     except yaml.YAMLError as error:
@@ -300,10 +299,23 @@ def _yaml_problem(error: yaml.MarkedYAMLError, file: str) -> Problem:
     return Problem(f"must be YAML, but is not: {reason}", remedy, "", file, *place)
 
 
-def _check_events(text: str, file: str) -> None:
+def _compose(text: str, file: str) -> yaml.Node | None:
+    """Tree of nodes: by the quick loader where there is one, broken text by the one with the better messages."""
+    loaders = [getattr(yaml, "CSafeLoader", yaml.SafeLoader), yaml.SafeLoader]
+    try:
+        _check_events(text, file, loaders[0])
+        return yaml.compose(text, Loader=loaders[0])
+    except (yaml.YAMLError, ValueError) as error:
+        if isinstance(error, MrisimError):
+            raise
+        _check_events(text, file, loaders[1])
+        return yaml.compose(text, Loader=loaders[1])
+
+
+def _check_events(text: str, file: str, loader: Any) -> None:
     """Bound depth and length, and refuse tags, before anything recursive runs."""
     depth = 0
-    for count, event in enumerate(yaml.parse(text, Loader=yaml.SafeLoader)):
+    for count, event in enumerate(yaml.parse(text, Loader=loader)):
         mark = event.start_mark
         assert mark is not None
         place = (file, mark.line + 1, mark.column + 1)
@@ -385,7 +397,7 @@ class _Builder:
 
     def _scalar(self, node: yaml.ScalarNode, path: KeyPath) -> Any:
         text = node.value
-        if node.style is not None:
+        if node.style:
             return text
         if text in _WORDS:
             return _WORDS[text]
@@ -398,5 +410,5 @@ class _Builder:
 
 
 def _unbalanced(node: yaml.Node) -> bool:
-    plain = isinstance(node, yaml.ScalarNode) and node.style is None
+    plain = isinstance(node, yaml.ScalarNode) and not node.style
     return plain and node.value.count("(") != node.value.count(")")

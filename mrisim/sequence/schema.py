@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
+from mrisim.paths import library_folder
 from mrisim.sequence.grammar import LANGUAGE_VERSION, SequenceModel
 
 
@@ -27,3 +30,10 @@ def json_schema() -> dict[str, Any]:
         "required": ["mrisim"],
         "anyOf": [{"required": required}, {"required": ["extends"]}],
     }
+
+
+def write_schema(path: Path | None = None) -> Path:
+    """Write the schema to a file, by default to the one that is published with the library."""
+    path = path or library_folder("sequences") / "sequence.schema.json"
+    path.write_text(json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return path

@@ -9,7 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mrisim.errors import MrisimError
-from mrisim.sequence.library import refuse_later, sequence_from_source
+from mrisim.sequence.files import refuse_later
+from mrisim.sequence.library import sequence_from_source
 from mrisim.source import parse_source
 
 SEED = """

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import subprocess
+import sys
 import time
 
 import jsonschema
@@ -158,6 +160,12 @@ def test_another_nucleus_keeps_the_limits_in_tesla(tmp_path):
     assert system.max_gradient / system.gamma == pytest.approx(40e-3)
 
 
+def test_listing_the_library_waits_for_no_numerical_library():
+    look = "print({'jax', 'scipy'} & set(sys.modules))"
+    code = f"import sys; from mrisim.sequence import list_sequences; list_sequences(); {look}"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
+
+
 def test_the_library_is_listed():
     rows = list_sequences()
     assert [name for name, _, _ in rows] == list(library_files("sequences"))
@@ -165,7 +173,7 @@ def test_the_library_is_listed():
 
 
 def test_the_schema_is_current():
-    """Written by `python -m mrisim.sequence.schema`."""
+    """`mrisim.sequence.schema.write_schema()` writes it."""
     committed = json.loads((library_folder("sequences") / "sequence.schema.json").read_text("utf-8"))
     assert committed == json_schema()
 
