@@ -6,6 +6,7 @@ transverse magnetisation at the first sample is emitted, and the encoding does t
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -18,8 +19,8 @@ from mrisim.physics import bloch
 from mrisim.physics.phase import Split, product, split
 from mrisim.program import Program, PulseTable, StepTable, Waveform
 
-_LARGEST_GROUP = 16
-_GROUPS_PADDED = 8  # a pulse is filled up to a multiple of this many groups
+_GROUP_SIZES = (1, 4, 16)  # intervals between relaxations; each size compiles once
+_BLOCK = 64  # intervals of a pulse that one compiled call runs: what they need stays in the cache
 
 
 class Spins(NamedTuple):
@@ -78,27 +79,37 @@ def place_steps(steps: StepTable, pulses: PulseTable, spoil: bool, dtype: np.dty
     )
 
 
-def place_waveform(waveform: Waveform, amplitude: Array, group: int, dtype: np.dtype) -> bloch.WaveformSteps:
-    """Intervals of a pulse at an amplitude, `group` of them to each relaxation.
+def place_waveform(
+    waveform: Waveform, amplitude: Array, group: int, dtype: np.dtype
+) -> tuple[bloch.WaveformSteps, ...]:
+    """Intervals of a pulse at an amplitude, `group` of them to each relaxation, in blocks of one size.
 
-    Intervals of no length at the end, exact identities, fill up the last group and let similar pulses share one
-    compilation.
+    Intervals of no length, exact identities, fill up the last group and the last block.
     """
     xp = np if isinstance(waveform.dt, np.ndarray) else jnp
     n = waveform.dt.shape[0]
-    extra = -n % (group if n <= group else group * _GROUPS_PADDED)
+    block = _BLOCK if n > 1 else group
+    n_groups = -(-n // group) + 1  # the last holds the second half of the relaxation of the one before
+    extra = _round_up(n_groups * group, block) - n
     dt = xp.pad(waveform.dt, (0, extra)).reshape(-1, group)
     area = xp.pad(waveform.area, (0, extra)).reshape(-1, group) * amplitude
     moment = xp.pad(waveform.moment, ((0, extra), (0, 0))).reshape(-1, group, 3)
-    half, zero = 0.5 * dt.sum(axis=1), xp.zeros(1)
-    relaxation = xp.concatenate([half, zero]) + xp.concatenate([zero, half])
-    return bloch.WaveformSteps(
+    half = 0.5 * dt.sum(axis=1)
+    relaxation = half + xp.concatenate([xp.zeros(1), half[:-1]])
+    whole = bloch.WaveformSteps(
         rotation_x=area.real.astype(dtype),
         rotation_y=area.imag.astype(dtype),
         dt=dt.astype(dtype),
         moment=split(moment, dtype),
         relaxation=relaxation.astype(dtype),
     )
+    size = block // group
+    starts = range(0, dt.shape[0], size)
+    return tuple(jax.tree.map(lambda part, i=i: part[i : i + size], whole) for i in starts)
+
+
+def _round_up(n: int, step: int) -> int:
+    return -(-n // step) * step
 
 
 def relaxation_group(waveform: Waveform, amplitude: float, rate: float, tolerance: float) -> int:
@@ -108,14 +119,11 @@ def relaxation_group(waveform: Waveform, amplitude: float, rate: float, toleranc
     because relaxation commutes with precession.
     """
     flips = 2 * np.pi * np.abs(waveform.area * amplitude)
-    group = 1
-    while group < _LARGEST_GROUP and 2 * group <= len(flips):
-        lengths = _sums(waveform.dt, 2 * group)
-        error = np.sum(lengths * rate * _sums(flips, 2 * group) ** 2) / 24
-        if error > 0.1 * tolerance:
-            break
-        group *= 2
-    return group
+    for group in reversed(_GROUP_SIZES):
+        error = np.sum(_sums(waveform.dt, group) * rate * _sums(flips, group) ** 2) / 24
+        if error <= 0.1 * tolerance:
+            return group
+    return _GROUP_SIZES[0]
 
 
 def is_short(waveform: Waveform, amplitude: float, frequency: float, spins: Spins) -> bool:
@@ -143,32 +151,42 @@ def pulse_reach(pulses: PulseTable, row: int, spins: Spins) -> Float[Array, " sp
     return jnp.where(inside, spins.b1, jnp.zeros_like(spins.b1))
 
 
-_half_angles = jax.jit(bloch.half_angles, static_argnames="short")
-_propagator = jax.jit(bloch.propagator)
+@partial(jax.jit, static_argnames="short")
+def _angles(steps: bloch.WaveformSteps, spins: Spins, frequency: Array, reach: Array, short: bool):
+    return bloch.half_angles(steps, spins.position, spins.df - frequency, reach, short)
+
+
+_propagate = jax.jit(bloch.propagate)
+
+
+def pulse_propagator(program: Program, row: int, spins: Spins, group: int, short: bool) -> Float[Array, "4 3 spins"]:
+    """Propagator of one unique pulse for every spin of a chunk.
+
+    Args:
+        program: The program.
+        row: Of its pulse table.
+        spins: The chunk.
+        group: Intervals between relaxations.
+        short: Whether no interval turns a spin by more than half a cycle; float32 only.
+    """
+    pulses, dtype = program.pulses, spins.df.dtype
+    reach = pulse_reach(pulses, row, spins)
+    frequency = jnp.asarray(pulses.frequency[row], dtype)
+    columns = bloch.identity_map(reach)
+    for steps in place_waveform(program.waveforms[pulses.waveform[row]], pulses.amplitude[row], group, dtype):
+        angles = _angles(steps, spins, frequency, reach, short)
+        columns = _propagate(columns, steps, angles, reach, spins.r1, spins.r2)
+    return columns
 
 
 def pulse_propagators(
     program: Program, spins: Spins, groups: tuple[int, ...], short: tuple[bool, ...]
 ) -> Float[Array, "pulses 4 3 spins"]:
-    """Propagators of all unique pulses for every spin of a chunk.
-
-    Args:
-        program: The program.
-        spins: The chunk.
-        groups: Intervals between relaxations, per pulse.
-        short: Whether no interval turns a spin by more than half a cycle, per pulse; float32 only.
-    """
-    dtype, pulses = spins.df.dtype, program.pulses
-    if not pulses.waveform:
-        return jnp.zeros((1, 4, 3, spins.df.shape[0]), dtype)
-    columns = []
-    for row, waveform in enumerate(pulses.waveform):
-        steps = place_waveform(program.waveforms[waveform], pulses.amplitude[row], groups[row], dtype)
-        reach = pulse_reach(pulses, row, spins)
-        df = spins.df - jnp.asarray(pulses.frequency[row], dtype)
-        angles = _half_angles(steps, spins.position, df, reach, short[row])
-        columns.append(_propagator(steps, angles, reach, spins.r1, spins.r2))
-    return jnp.stack(columns)
+    """Propagators of all unique pulses for every spin of a chunk; one row of zeros where there is no pulse."""
+    rows = range(len(program.pulses.waveform))
+    if not rows:
+        return jnp.zeros((1, 4, 3, spins.df.shape[0]), spins.df.dtype)
+    return jnp.stack([pulse_propagator(program, row, spins, groups[row], short[row]) for row in rows])
 
 
 def init(spins: Spins, initial: Float[Array, "spins 3"] | None = None) -> bloch.Vector:

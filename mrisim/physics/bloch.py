@@ -84,15 +84,15 @@ class WaveformSteps(NamedTuple):
     """A pulse cut into groups of intervals of constant field; relaxation acts between groups.
 
     `rotation_x`, `rotation_y`: integral of the envelope over the interval, in the pulse's rotating frame, per unit of
-    transmit field [cycles]; `dt` [s]; `moment` as Split [1/m]; `relaxation`: time to relax before each group and after
-    the last, half of the neighbours each [s].
+    transmit field [cycles]; `dt` [s]; `moment` as Split [1/m]; `relaxation`: time to relax before each group, half of
+    that group and half of the one before [s]. A last group without length takes what is left.
     """
 
     rotation_x: Float[Array, "groups intervals"]
     rotation_y: Float[Array, "groups intervals"]
     dt: Float[Array, "groups intervals"]
     moment: Split  # (groups, intervals, 3)
-    relaxation: Float[Array, " groups+1"]
+    relaxation: Float[Array, " groups"]
 
 
 def half_angles(
@@ -117,28 +117,38 @@ def half_angles(
     return cosine, scale, wz
 
 
-def propagator(
-    steps: WaveformSteps, angles: tuple[Array, Array, Array], b1: Array, r1: Array, r2: Array
+def identity_map(b1: Array) -> Float[Array, "4 3 spins"]:
+    """The affine map that changes nothing: unit vectors x, y, z, and zero."""
+    return jnp.concatenate([jnp.eye(3), jnp.zeros((1, 3))])[..., None].astype(b1.dtype) + jnp.zeros_like(b1)
+
+
+def propagate(
+    columns: Float[Array, "4 3 spins"],
+    steps: WaveformSteps,
+    angles: tuple[Array, Array, Array],
+    b1: Array,
+    r1: Array,
+    r2: Array,
 ) -> Float[Array, "4 3 spins"]:
-    """Affine map of a pulse for each spin, in the frame that rotates with the pulse.
+    """Carry an affine map through a part of a pulse, in the frame that rotates with the pulse.
 
     The rotation of each group is exact for piecewise-constant fields; it stands between two halves of the group's
     relaxation (Strang splitting, error of second order in the group's length).
 
     Args:
-        steps: The pulse.
+        columns: Images of the unit vectors x, y, z (linear part) and of zero (affine part).
+        steps: The part of the pulse.
         angles: From `half_angles`, made apart because XLA would otherwise make them anew for each of 12 outputs.
         b1: Transmit field relative to nominal, zero where the pulse does not reach [1].
         r1, r2: Relaxation rates [1/s].
 
     Returns:
-        Images of the unit vectors x, y, z (linear part) and of zero (affine part).
+        The images after it.
 
     Source:
         Strang, SIAM J Numer Anal 5:506 (1968).
     """
     zero, one = jnp.zeros_like(b1), jnp.ones_like(b1)
-    start = ((one, zero, zero), (zero, one, zero), (zero, zero, one), (zero, zero, zero))
 
     def interval(q: Quaternion, inputs):
         rx, ry, cosine, scale, wz = inputs
@@ -151,10 +161,9 @@ def propagator(
         q, _ = jax.lax.scan(interval, (one, (zero, zero, zero)), tuple(intervals))
         return tuple(rotate(m, q) for m in columns), None
 
-    inputs = (steps.relaxation[:-1], steps.rotation_x, steps.rotation_y, *angles)
-    columns, _ = jax.lax.scan(group, start, inputs)
-    columns = _relax_columns(columns, steps.relaxation[-1], r1, r2)
-    return jnp.stack([jnp.stack(m) for m in columns])
+    start = tuple((m[0], m[1], m[2]) for m in columns)
+    result, _ = jax.lax.scan(group, start, (steps.relaxation, steps.rotation_x, steps.rotation_y, *angles))
+    return jnp.stack([jnp.stack(m) for m in result])
 
 
 def _relax_columns(columns, dt: Array, r1: Array, r2: Array):

@@ -11,7 +11,7 @@ import numpy as np
 
 from mrisim.data import Phantom
 from mrisim.errors import ConsistencyError, Problem
-from mrisim.events.blocks import Sequence
+from mrisim.events.blocks import Sequence, Use
 from mrisim.io import hdf5
 from mrisim.phantom import PhantomModel, Sampling, load_model
 from mrisim.units import LENGTH, parse
@@ -91,9 +91,13 @@ class PhantomSource:
 
 
 def excited_slab(seq: Sequence) -> float | None:
-    """Extent along the slice direction that holds every slice with a margin [m]; None where nothing is selected."""
+    """Extent along the slice direction that holds every excited slice with a margin [m]; None where none is selected.
+
+    An inversion that is thicker than the slice needs no spins where nothing is excited.
+    """
     used = np.unique(seq.blocks.rf[seq.blocks.rf >= 0])
     used = used[(seq.rf.slice_axis[used] == SLICE) & np.isfinite(seq.rf.thickness[used])]
+    used = used[np.isin(seq.rf.use[used], (Use.EXCITATION, Use.REFOCUSING))]
     if len(used) == 0:
         return None
     return 2.0 * float((np.abs(seq.rf.position[used]) + MARGIN * seq.rf.thickness[used]).max())

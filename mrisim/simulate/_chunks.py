@@ -9,17 +9,19 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mrisim._types import Complex, Float
+from mrisim._types import Array, Complex, Float
 from mrisim.data import Phantom
 from mrisim.encoding import matrix
 from mrisim.engines import bloch
 from mrisim.program import Program, ReadoutClass, StepTable, Waveform
 from mrisim.simulate._memory import LARGEST_CHUNK, SAMPLE_BLOCK, SEGMENT, Plan
+from mrisim.simulate._store import STORE, pulse_key
 
 _ENCODERS_KEPT = 4
 _GPU_CHUNK = 1 << 17
@@ -42,6 +44,8 @@ class Work:
     trains: tuple[tuple[tuple[int, matrix.Train], ...], ...]  # per class: blocks of samples with their first sample
     groups: tuple[int, ...]  # per pulse: intervals between relaxations
     run: int  # neighboring spins that the encoding cannot tell apart
+    keys: tuple[str, ...]  # per pulse: what its propagators are stored by
+    owner: Phantom  # whose propagators they are
     dtype: np.dtype
 
 
@@ -77,6 +81,8 @@ def prepare(program: Program, phantom: Phantom, spoil: bool, tolerance: float, d
         trains=trains,
         groups=relaxation_groups(program, phantom, tolerance),
         run=run,
+        keys=tuple(pulse_key(program, row) for row in range(len(program.pulses.waveform))),
+        owner=phantom,
         dtype=np.dtype(dtype),
     )
 
@@ -145,23 +151,34 @@ def cut_chunk(phantom: Phantom, start: int, size: int) -> Phantom:
     return Phantom(weight=weight, **columns)
 
 
+def _propagators(work: Work, chunk: Phantom, spins: bloch.Spins, start: int) -> Float[Array, "pulses 4 3 spins"]:
+    """Propagators of all pulses for a chunk, from the store where an earlier run left them."""
+    placed = bloch.place_spins(chunk, work.dtype)
+    columns = []
+    for row, pulse in enumerate(played_pulses(work.program)):
+        group, short = work.groups[row], bloch.is_short(*pulse, placed)
+        key = (work.keys[row], group, str(work.dtype), start, len(chunk.weight))
+        make = partial(bloch.pulse_propagator, work.program, row, spins, group, short)
+        columns.append(STORE.get(work.owner, key, make))
+    return jnp.stack(columns) if columns else jnp.zeros((1, 4, 3, len(chunk.weight)), work.dtype)
+
+
 def run_chunk(
     work: Work,
     chunk: Phantom,
+    start: int,
     sensitivity: Complex[np.ndarray, "coils spins"] | None,
     initial: Float[np.ndarray, "spins 3"] | None,
 ) -> Complex[np.ndarray, "coils samples"]:
     """Signal of one chunk of spins."""
     with precision(work.dtype):
-        placed = bloch.place_spins(chunk, work.dtype)
-        short = tuple(bloch.is_short(*pulse, placed) for pulse in played_pulses(work.program))
-        spins = jax.tree.map(jnp.asarray, placed)
+        spins = jax.tree.map(jnp.asarray, bloch.place_spins(chunk, work.dtype))
+        propagators = _propagators(work, chunk, spins, start)
         if sensitivity is not None:
             sensitivity = jnp.asarray(sensitivity, np.result_type(work.dtype, np.complex64))
         n_coils = 1 if sensitivity is None else sensitivity.shape[0]
         signal = np.zeros((n_coils, work.program.n_samples), dtype=complex)
         state = bloch.init(spins, initial)
-        propagators = bloch.pulse_propagators(work.program, spins, work.groups, short)
         encoded = jax.tree.map(lambda values: values[..., :: work.run], spins)
         encoders: OrderedDict[tuple[int, int], matrix.Encoder] = OrderedDict()
         for segment in work.segments:
@@ -206,7 +223,7 @@ def run_chunks(
     def one(start: int) -> np.ndarray:
         coils = None if sensitivity is None else _padded_columns(sensitivity[:, start : start + size], size)
         state = None if initial is None else _padded_columns(initial[start : start + size].T, size).T
-        return run_chunk(work, cut_chunk(phantom, start, size), coils, state)
+        return run_chunk(work, cut_chunk(phantom, start, size), start, coils, state)
 
     begin = time.perf_counter()
     total += one(0)

@@ -110,7 +110,7 @@ def simulate(
         _chunks.worker_count(),
         _chunks.largest_chunk(),
     )
-    work = _chunks.prepare(program, phantom, spoiling == "ideal", tolerance, np.dtype(dtype), run)
+    work = _chunks.prepare(program, spins, spoiling == "ideal", tolerance, np.dtype(dtype), run)
     n_chunks = -(-spins.n_spins // layout.chunk)
     with _compile_clock() as compiling, _advancer(progress, n_chunks) as advance:
         signal, _ = _chunks.run_chunks(work, spins, sensitivity, start, layout, advance)
