@@ -7,12 +7,27 @@ from mrisim.units import TIME, show
 
 
 def draw_all(result: Result) -> dict[str, bytes]:
-    """Name → PNG: sequence diagram, trajectory, k-space and image of each scan, each map beside its truth."""
-    figures: dict[str, bytes] = {}
+    """Name → PNG: the exam at a glance; diagram, trajectory, k-space and image of each scan; each map by its truth."""
+    figures = _draw_overview(result)
     for name, scan in result.scans.items():
         figures.update(_draw_scan(name, scan))
     figures.update(_draw_maps(result))
     return figures
+
+
+def _draw_overview(result: Result) -> dict[str, bytes]:
+    """Images with one contrast, and maps; nothing for a single scan without maps, whose image is drawn anyway."""
+    from mrisim import plot
+
+    images = {
+        f"{name}: {scan.sequences[0].name}": scan.image
+        for name, scan in result.scans.items()
+        if scan.image is not None and len(scan.image.data) == 1
+    }
+    if len(images) + len(result.maps) < 2:
+        return {}
+    maps = {f"{name} map": estimate for name, estimate in result.maps.items()}
+    return {"overview": plot.png(plot.overview(images, maps, title=result.protocol.name))}
 
 
 def _draw_scan(name: str, scan: ScanResult) -> dict[str, bytes]:
@@ -37,7 +52,7 @@ def _draw_maps(result: Result) -> dict[str, bytes]:
 
     figures = {}
     for name, estimate in result.maps.items():
-        figures[f"map_{name}"] = plot.png(plot.parameter_map(estimate))
-        if name in result.truth:
-            figures[f"map_{name}_comparison"] = plot.png(plot.map_comparison(result.truth[name], estimate))
+        truth = result.truth.get(name)
+        figure = plot.parameter_map(estimate) if truth is None else plot.map_comparison(truth, estimate)
+        figures[f"map_{name}"] = plot.png(figure)
     return figures

@@ -111,11 +111,8 @@ def _overview(result: Result, figures: dict[str, bytes]) -> Section:
         content.append(Text(text=str(finding)))
     if result.tissues:
         content.append(tissue_rows(result.tissues))
-    for name in result.scans:
-        key = f"{name}_image"
-        if key in figures:
-            wide = len(result.scans[name].raw) > 2
-            content.append(Picture(png=figures[key], caption=f"{name}: images", wide=wide))
+    if "overview" in figures:
+        content.insert(0, Picture(png=figures["overview"], caption="The exam at a glance.", wide=True))
     return Section(title="Overview", content=tuple(content))
 
 
@@ -136,22 +133,22 @@ def _maps(result: Result, figures: dict[str, bytes]) -> Section:
     for name, estimate in result.maps.items():
         fit = estimate.provenance.get("fit", {})
         options = ", ".join(f"{key}: {value}" for key, value in fit.items())
-        compared = f"map_{name}_comparison"
-        key = compared if compared in figures else f"map_{name}"
-        content.append(Picture(png=figures[key], caption=f"{name} ({options})", wide=key == compared))
+        content.append(Picture(png=figures[f"map_{name}"], caption=f"{name} ({options})", wide=name in result.truth))
     return Section(title="Maps", content=tuple(content))
 
 
 def _scan(scan: ScanResult, figures: dict[str, bytes]) -> Section:
     seq = scan.sequences[0]
     captions = {
+        "image": "Image: mean of pd · M⁺ over each voxel, magnitude.",
         "sequence": "Sequence diagram of the first repetition with readouts; hatched delays are shortened.",
         "trajectory": "k-space trajectory, logical axes.",
         "kspace": "k-space magnitude.",
         "signal": "Signal.",
     }
+    wide = ("sequence", "image") if scan.image is not None and len(scan.image.data) > 2 else ("sequence",)
     pictures = [
-        Picture(png=figures[f"{scan.name}_{kind}"], caption=caption, wide=kind == "sequence")
+        Picture(png=figures[f"{scan.name}_{kind}"], caption=caption, wide=kind in wide)
         for kind, caption in captions.items()
         if f"{scan.name}_{kind}" in figures
     ]

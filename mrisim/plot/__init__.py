@@ -12,11 +12,22 @@ from mrisim.plot.curves import slice_profile as slice_profile
 from mrisim.plot.diagram import sequence as sequence
 from mrisim.plot.images import image as image
 from mrisim.plot.images import map_comparison as map_comparison
+from mrisim.plot.images import overview as overview
 from mrisim.plot.images import parameter_map as parameter_map
 from mrisim.plot.kspace import kspace as kspace
 from mrisim.plot.kspace import trajectory as trajectory
 
-__all__ = ["image", "kspace", "map_comparison", "parameter_map", "sequence", "signal", "slice_profile", "trajectory"]
+__all__ = [
+    "image",
+    "kspace",
+    "map_comparison",
+    "overview",
+    "parameter_map",
+    "sequence",
+    "signal",
+    "slice_profile",
+    "trajectory",
+]
 
 
 def png(figure: _Figure) -> bytes:

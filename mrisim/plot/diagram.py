@@ -78,18 +78,18 @@ def sequence(
         ConsistencyError: the window holds no block.
     """
     view = _view(seq, window)
-    figure = style.new_figure(4.4)
-    rows = figure.subplots(len(_ROWS), 1, sharex=True, gridspec_kw={"height_ratios": _HEIGHTS, "hspace": 0.04})
+    figure = Figure(figsize=(style.PAGE_WIDTH, 4.4))
+    rows = figure.subplots(len(_ROWS), 1, sharex=True, gridspec_kw={"height_ratios": _HEIGHTS})
     for axes, name, unit in zip(rows, _ROWS, _UNITS, strict=True):
         _prepare(axes, name, unit, view)
     _draw_pulses(rows[0], rows[1], view)
     _draw_gradients(rows[2:5], view)
     _draw_adc(rows[5], view)
     _time_axis(rows[-1], view)
-    if names:
-        _write_names(rows[0], view)
+    upright = names and _write_names(rows[0], view)
     _mark_gaps(rows, view)
-    figure.suptitle(title or seq.name, x=0.01, ha="left", fontweight="bold", fontsize=10)
+    figure.subplots_adjust(left=0.125, right=0.97, bottom=0.105, top=0.815 if upright else 0.89, hspace=0.22)
+    figure.suptitle(title or seq.name, x=0.01, y=0.985, ha="left", va="top", fontweight="bold", fontsize=10)
     return figure
 
 
@@ -186,7 +186,7 @@ def _prepare(axes: Axes, name: str, unit: str, view: _Window) -> None:
     axes.yaxis.set_label_coords(-0.075, 0.5)
     axes.set_xlim(view.drawn[0] * 1e3, view.drawn[-1] * 1e3)
     axes.spines["bottom"].set_visible(False)
-    axes.tick_params(axis="x", length=0)
+    axes.xaxis.set_visible(False)
     if len(view.true) <= _MOST_EDGES:
         for edge in view.drawn[1:-1]:
             axes.axvline(edge * 1e3, color=style.PALE, linewidth=0.6, zorder=0)
@@ -320,7 +320,7 @@ def _time_axis(axes: Axes, view: _Window) -> None:
     labels = dict(zip(places[keep], ticks[keep], strict=True))
     axes.xaxis.set_major_locator(FixedLocator(list(labels)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda place, _: f"{labels.get(place, np.nan):.6g}"))
-    axes.tick_params(axis="x", length=2.5)
+    axes.xaxis.set_visible(True)
     axes.spines["bottom"].set_visible(True)
     axes.set_xlabel("time / ms" if view.origin == 0 else f"time / ms, from {view.origin * 1e3:.6g} ms of the sequence")
 
@@ -330,8 +330,8 @@ def _nice(step: float) -> float:
     return float(next(factor * decade for factor in (1, 2, 5, 10) if factor * decade >= step * (1 - 1e-9)))
 
 
-def _write_names(axes: Axes, view: _Window) -> None:
-    """Names of blocks: level where none overlaps the next, else upright."""
+def _write_names(axes: Axes, view: _Window) -> bool:
+    """Names of blocks: level where none overlaps the next, else upright; whether they are upright."""
     share = np.diff(view.drawn) / (view.drawn[-1] - view.drawn[0])
     rows = np.flatnonzero((share > 0.016) & ~_idle(view.seq.blocks))
     texts = [view.seq.block_names[view.seq.blocks.name[row]] for row in rows]
@@ -351,6 +351,7 @@ def _write_names(axes: Axes, view: _Window) -> None:
             fontsize=6.5,
             color=style.GRAY,
         )
+    return upright
 
 
 def _mark_gaps(rows: np.ndarray, view: _Window) -> None:

@@ -183,6 +183,50 @@ def map_comparison(
     return figure
 
 
+@style.styled
+def overview(images: Mapping[str, Image], maps: Mapping[str, ParameterMap], *, title: str = "") -> Figure:
+    """Draw the first contrast of some images and some maps in one row: an exam at a glance.
+
+    Args:
+        images: Images by caption.
+        maps: Maps by caption.
+        title: Title of the figure.
+
+    Returns:
+        Figure with one panel each; maps have a colour bar.
+
+    Raises:
+        ConsistencyError: nothing to draw.
+    """
+    count = len(images) + len(maps)
+    if count == 0:
+        raise ConsistencyError(Problem("must hold at least one image or map, but is empty", path="images"))
+    first = next(iter([*images.values(), *maps.values()]))
+    panel = max(style.PAGE_WIDTH / count, 1.8)
+    figure = style.new_figure(panel * _aspect(first.grid) + 1.05, width=panel * count)
+    axes = figure.subplots(1, count, squeeze=False)[0]
+    for panel_axes, (caption, img) in zip(axes, images.items(), strict=False):
+        picture = np.abs(img.data[0, img.data.shape[1] // 2])
+        _show(panel_axes, picture, img.grid, "gray", 0.0, _bright(picture))
+        panel_axes.set_title(
+            f"{caption}\n{_caption(img.coordinates, 0)}", fontsize=8, fontweight="normal", loc="center"
+        )
+    for panel_axes, (caption, estimate) in zip(axes[len(images) :], maps.items(), strict=True):
+        factor, unit = _SHOWN_AS.get(estimate.unit, (1.0, estimate.unit))
+        picture = _masked(estimate)[estimate.data.shape[0] // 2] * factor
+        colours = _COLOUR_MAPS.get(estimate.name, "viridis")
+        shown = _show(panel_axes, picture, estimate.grid, colours, 0.0, _bright(picture, 97.0))
+        bar = figure.colorbar(shown, ax=panel_axes, orientation="horizontal", pad=0.02, aspect=22, extend="max")
+        bar.set_label(f"{estimate.name} / {unit}" if unit else estimate.name)
+        bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
+        panel_axes.set_title(caption, fontsize=8, fontweight="normal", loc="center")
+    _scale_bar(axes[0], first.grid, "white" if images else style.INK)
+    for panel_axes in axes:
+        panel_axes.set_anchor("N")
+    figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=10)
+    return figure
+
+
 def _slice_of(data: np.ndarray, slice_index: int | None) -> int:
     index = data.shape[0] // 2 if slice_index is None else slice_index
     _check_slice(index, data.shape[0])
