@@ -68,7 +68,7 @@ def precision(dtype: np.dtype):
 
 def prepare(program: Program, phantom: Phantom, spoil: bool, tolerance: float, dtype: np.dtype, run: int = 1) -> Work:
     """Cut the steps into segments of equal length and place everything that chunks share."""
-    length = min(SEGMENT, _round_up(program.n_steps, 32))
+    length = _round_up(-(-program.n_steps // -(-program.n_steps // SEGMENT)), 32)
     segments = []
     for start in range(0, program.n_steps, length):
         part = slice_steps(program.steps, start, length)

@@ -18,7 +18,7 @@ from mrisim.encoding import matrix
 from mrisim.encoding.grouping import group_spins
 from mrisim.engines import bloch
 from mrisim.errors import ConsistencyError, Problem
-from mrisim.events.blocks import Sequence
+from mrisim.events.blocks import Sequence, Use
 from mrisim.events.readouts import readout_table
 from mrisim.physics.coils import CoilArray
 from mrisim.program import Program, Pulses, lower
@@ -318,6 +318,7 @@ def _slice_problems(seq: Sequence, phantom: Phantom) -> Iterator[Problem]:
     if phantom.model is None:
         return
     used = np.unique(seq.blocks.rf[seq.blocks.rf >= 0])
+    used = used[np.isin(seq.rf.use[used], (Use.EXCITATION, Use.REFOCUSING))]
     selective = used[(seq.rf.slice_axis[used] >= 0) & np.isfinite(seq.rf.thickness[used])]
     position = np.asarray(phantom.position)
     for axis, thickness, center in sorted(
