@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from mrisim.data import Geometry, ReconSpec
-from mrisim.errors import SpecError
+from mrisim.errors import Problem, SpecError
 from mrisim.events.blocks import (
     AXES,
     NONE,
@@ -248,6 +248,9 @@ def _recon(model: ReconModel, scope: Scope, file: SequenceModel) -> ReconSpec:
         matrix, fov = [*matrix, 1.0], [*fov, thickness[0] if thickness is not None else math.inf]
         found = _recon_values("slices", model, scope, LENGTH)
         slices = np.array([0.0] if found is None else found)
+    elif model.thickness is not None or model.slices is not None:
+        with scope.globals.collector.at(("recon", "thickness" if model.thickness is not None else "slices")):
+            raise SpecError(Problem("must be left out of a 3D image, but is given", "Remove it"))
     sizes = tuple(round(n) for n in matrix)
     with scope.globals.collector.at(("recon", "matrix")):
         if len(fov) != len(matrix):

@@ -5,9 +5,9 @@ Every value that may be an expression stays text (or a number) here; `expand` ev
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 LANGUAGE_VERSION = 1
 
@@ -207,6 +207,12 @@ class EventModel(Model):
     gz: GradientModel | None = Field(default=None, description="slice axis")
     adc: ADCModel | None = None
 
+    @model_validator(mode="after")
+    def _must_do_something(self) -> Self:
+        if not self.model_fields_set:
+            raise ValueError("must have rf, gx, gy, gz or adc, but has none of them")
+        return self
+
 
 class WaitItem(Model):
     """Time in which nothing is switched on."""
@@ -294,6 +300,12 @@ class ReconModel(Model):
     window: Literal["none", "hann", "hamming", "tukey"] = "none"
     combine: Literal["adaptive", "rss"] = "adaptive"
     maps: dict[str, dict[str, Any]] = Field(default={}, description="map → {fit: …, options}")
+
+    @model_validator(mode="after")
+    def _must_be_used(self) -> Self:
+        if self.method == "none" and len(self.model_fields_set) > 1:
+            raise ValueError("must hold nothing beside 'method: none', but does")
+        return self
 
 
 class SequenceModel(Model):

@@ -448,7 +448,12 @@ class Parts:
                         Problem(rule + show(duration, TIME), "Give the ADC a delay, or the gradient a longer flat top")
                     )
             break
-        return max(_nearest(delay, system.rf_raster), system.adc_dead_time)
+        delay = _nearest(delay, system.rf_raster)
+        with self.collector.at(path):
+            if delay < system.adc_dead_time - 1e-12:
+                rule = f"must begin {show(system.adc_dead_time, TIME)} after the block, but begins after "
+                raise SpecError(Problem(rule + show(delay, TIME), "Give the gradient a longer rise_time or flat_time"))
+        return delay
 
     # -- whole events ---------------------------------------------------------------------------------------------
 

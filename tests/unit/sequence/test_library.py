@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import subprocess
 import sys
 import time
@@ -13,7 +14,8 @@ import pytest
 from mrisim.errors import SpecError
 from mrisim.paths import library_files, library_folder
 from mrisim.scanner import Scanner
-from mrisim.sequence import json_schema, list_sequences, load_sequence
+from mrisim.sequence import grammar, json_schema, list_sequences, load_sequence
+from mrisim.sequence.functions import FUNCTIONS
 from mrisim.source import read_source
 
 BASE = """mrisim: 1
@@ -205,3 +207,15 @@ def test_partial_changes_of_parameters_do_not_touch_the_file(tmp_path):
     assert load_sequence(path, TE="15 ms").timing[0].asked == pytest.approx(15e-3)
     assert load_sequence(path).timing[0].asked == pytest.approx(10e-3)
     assert path.read_text() == before
+
+
+def test_the_page_on_the_language_names_every_function_and_every_key():
+    page = (library_folder("sequences").parent / "docs" / "language.md").read_text("utf-8")
+    keys = {key for model in _models(grammar.Model) for key in (f.alias or n for n, f in model.model_fields.items())}
+    keys -= set(grammar.SystemModel.model_fields)  # the page refers to the written-down scanner for these
+    words = set(re.findall(r"\w+", page))
+    assert not (keys | set(FUNCTIONS)) - words
+
+
+def _models(model):
+    return [model, *(inner for sub in model.__subclasses__() for inner in _models(sub))]

@@ -449,6 +449,54 @@ def test_all_problems_come_at_once():
     assert len(lines) == 3
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "events: {a: {}}\ntimeline: [a]",
+            "t.yaml:3:13: events.a: must have rf, gx, gy, gz or adc, but has none of them.",
+        ),
+        (
+            "timeline: [{wait: 1 ms}]\nrecon: {method: none, window: hann}",
+            "t.yaml:4:8: recon: must hold nothing beside 'method: none', but does.",
+        ),
+        (
+            "parameters: {matrix: [2, 2, 2], fov: [1 m, 1 m, 1 m]}\ntimeline: [{wait: 1 ms}]\nrecon: {thickness: 3 mm}",
+            "t.yaml:5:20: recon.thickness: must be left out of a 3D image, but is given. Remove it.",
+        ),
+    ],
+)
+def test_what_is_accepted_is_used(text, expected):
+    assert error(text) == [expected]
+
+
+def test_labels_must_lie_in_the_image():
+    lines = error("""
+        parameters: {matrix: [8, 4], fov: [200 mm, 200 mm]}
+        events: {a: {adc: {samples: 8, dwell: 10 us}}}
+        timeline: [{loop: {n: 0 .. 4}, label: {LIN: n}, do: [a]}]
+        recon: {method: cartesian}
+    """)
+    assert lines == [
+        (
+            "t.yaml:6:8: recon: must hold LIN from 0 to 3, but it runs from 0 to 4. "
+            "Give recon a matrix or slices that fit, or change the label."
+        )
+    ]
+
+
+def test_recon_takes_what_it_needs_from_parameters_of_the_same_name():
+    seq = build("""
+        parameters: {matrix: [8, 4], fov: [200 mm, 100 mm], thickness: 6 mm, slices: [-5 mm, 5 mm]}
+        events: {a: {adc: {samples: 8, dwell: 10 us}}}
+        timeline: [{loop: {s: 0 .. 1}, label: {SLC: s}, do: [a]}]
+        recon: {window: hann, maps: {T2: {fit: monoexponential}}}
+    """)
+    assert (seq.recon.matrix, seq.recon.fov) == ((8, 4, 1), (0.2, 0.1, 6e-3))
+    np.testing.assert_array_equal(seq.recon.slice_positions, [-5e-3, 5e-3])
+    assert (seq.recon.window, seq.recon.maps) == ("hann", {"T2": {"fit": "monoexponential"}})
+
+
 def test_a_loop_that_would_run_without_bound_is_refused():
     assert (
         "must run at most 5000000 times, but runs 1000000000000 times"

@@ -78,8 +78,8 @@ def test_keys_and_types_are_reported_at_once_with_places_and_the_nearest_key():
         (
             "\ta: 1",
             (
-                "f.yaml:1:1: must be YAML, but is not: while scanning for the next token found character '\\t' that cannot "
-                "start any token. Indent with spaces."
+                "f.yaml:1:1: must be YAML, but is not: while scanning for the next token found character '\\t' that "
+                "cannot start any token. Indent with spaces."
             ),
         ),
         (
@@ -91,8 +91,8 @@ def test_keys_and_types_are_reported_at_once_with_places_and_the_nearest_key():
         (
             "a: {x: f(1, 2)}",
             (
-                "f.yaml:1:8: a.x: must not hold a comma in YAML's flow style { … } or [ … ], where a comma ends the value, "
-                "but does. Put the expression in quotes or on a line of its own."
+                "f.yaml:1:8: a.x: must not hold a comma in YAML's flow style { … } or [ … ], where a comma ends the "
+                "value, but does. Put the expression in quotes or on a line of its own."
             ),
         ),
     ],
