@@ -126,14 +126,19 @@ def relaxation_group(waveform: Waveform, amplitude: float, rate: float, toleranc
     return _GROUP_SIZES[0]
 
 
-def is_short(waveform: Waveform, amplitude: float, frequency: float, spins: Spins) -> bool:
-    """Whether no interval turns any of the spins by more than half a cycle."""
+def is_short(waveform: Waveform, amplitude: float, frequency: float, spins: Spins, tolerance: float) -> bool:
+    """Whether the intervals are short enough for `physics.bloch.half_angles` to say so.
+
+    Spins that turn further hold at most a hundredth of the tolerance of the chunk's weight: the far ends of a
+    Lorentzian line.
+    """
     if spins.df.dtype != np.float32:
         return False
-    reach = np.abs(np.asarray(spins.position.head)).max(axis=1) * 1.01
-    turns = np.abs(waveform.area) * abs(amplitude) * float(np.max(spins.b1))
-    turns = turns + waveform.dt * (float(np.abs(spins.df).max()) + abs(frequency)) + np.abs(waveform.moment) @ reach
-    return bool(turns.max(initial=0.0) < 0.5)
+    flips = np.abs(waveform.area) * abs(amplitude) * float(np.max(spins.b1))
+    along = np.abs(waveform.moment).max(axis=0) @ np.abs(np.asarray(spins.position.head)) * 1.01
+    turns = float(waveform.dt.max()) * (np.abs(spins.df) + abs(frequency)) + along
+    far = float(np.sum(spins.weight[turns > bloch.SHORT_TURN]))
+    return bool(flips.max() < bloch.SHORT_FLIP) and far <= 0.01 * tolerance * float(np.sum(spins.weight))
 
 
 def _sums(values: np.ndarray, group: int) -> np.ndarray:

@@ -17,6 +17,9 @@ from mrisim.physics.phase import Split, cos_sin, cos_sinc_short, dot, product
 Vector = tuple[Float[Array, " spins"], Float[Array, " spins"], Float[Array, " spins"]]
 Quaternion = tuple[Float[Array, " spins"], Vector]
 
+SHORT_TURN = 0.45  # about z [cycles]
+SHORT_FLIP = 0.2  # by the transmit field [cycles]; the two add up to under half a cycle
+
 
 def rotation(wx: Array, wy: Array, wz: Array) -> Quaternion:
     """Unit quaternion of the rotation by minus 2 pi (wx, wy, wz), components in cycles.
@@ -104,16 +107,18 @@ def half_angles(
 ]:
     """Per interval and spin: cosine of half the angle, scale of the axis, and the axis along z [cycles].
 
-    `short` promises float32 and angles under half a cycle per interval, which spares a root and a division.
+    `short` promises float32 and transverse angles under a fifth of a cycle per interval, which spares a root and a
+    division. Spins that turn by more than 0.45 cycles about z are then taken to turn by that: they are far beyond any
+    pulse's bandwidth.
     """
     moment = Split(*(jnp.moveaxis(part, -1, 0)[..., None] for part in steps.moment))
     wz = df * steps.dt[..., None] + dot(moment, Split(position.head[:, None, None], position.tail[:, None, None]))
     transverse = (steps.rotation_x**2 + steps.rotation_y**2)[..., None] * (b1 * b1)
-    square = transverse + wz * wz
     if short:
-        cosine, sinc = cos_sinc_short(square)
+        wz = jnp.clip(wz, -SHORT_TURN, SHORT_TURN)
+        cosine, sinc = cos_sinc_short(transverse + wz * wz)
         return cosine, -sinc, wz
-    cosine, scale = _half_angle(square)
+    cosine, scale = _half_angle(transverse + wz * wz)
     return cosine, scale, wz
 
 

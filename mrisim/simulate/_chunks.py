@@ -43,6 +43,7 @@ class Work:
     segments: tuple[Segment, ...]
     trains: tuple[tuple[tuple[int, matrix.Train], ...], ...]  # per class: blocks of samples with their first sample
     groups: tuple[int, ...]  # per pulse: intervals between relaxations
+    tolerance: float
     run: int  # neighboring spins that the encoding cannot tell apart
     keys: tuple[str, ...]  # per pulse: what its propagators are stored by
     owner: Phantom  # whose propagators they are
@@ -80,6 +81,7 @@ def prepare(program: Program, phantom: Phantom, spoil: bool, tolerance: float, d
         segments=tuple(segments),
         trains=trains,
         groups=relaxation_groups(program, phantom, tolerance),
+        tolerance=tolerance,
         run=run,
         keys=tuple(pulse_key(program, row) for row in range(len(program.pulses.waveform))),
         owner=phantom,
@@ -156,7 +158,7 @@ def _propagators(work: Work, chunk: Phantom, spins: bloch.Spins, start: int) -> 
     placed = bloch.place_spins(chunk, work.dtype)
     columns = []
     for row, pulse in enumerate(played_pulses(work.program)):
-        group, short = work.groups[row], bloch.is_short(*pulse, placed)
+        group, short = work.groups[row], bloch.is_short(*pulse, placed, work.tolerance)
         key = (work.keys[row], group, str(work.dtype), start, len(chunk.weight))
         make = partial(bloch.pulse_propagator, work.program, row, spins, group, short)
         columns.append(STORE.get(work.owner, key, make))
