@@ -88,6 +88,7 @@ def value(text):
         ("sum(linspace(1 ms, 3 ms, 3))", 6e-3, TIME),
         ("sum(count(5))", 10.0, NUMBER),
         ("pi", math.pi, NUMBER),
+        ("11/m * 7", 11.0, NUMBER),  # m is 7; a unit 1/m would leave a number without its last digit
         ("11 + 0.1 + 2.1 + 1e1", 23.2, NUMBER),  # a 1 at the end of a number is no unit
     ],
 )
@@ -116,6 +117,11 @@ def test_a_quadratic_phase_stays_exact():
     names.values = {"n": Quantity.of(65_535), "spoil": Quantity.of(117 * math.pi / 180, ANGLE)}
     found = parse_expression("spoil * n * (n + 1) / 2", GAMMA_BAR).evaluate(names)
     assert float(found.values.flat[0]) % 360 == (117 * 65_535 * 65_536 // 2) % 360
+
+
+def test_degrees_given_in_radians_are_the_degrees_that_were_meant():
+    degrees = np.arange(-720, 721)
+    np.testing.assert_array_equal(Quantity.of(np.radians(degrees), ANGLE).values.ravel(), degrees)
 
 
 def test_conditions_choose_by_iteration_and_hide_what_they_leave_out():
@@ -211,6 +217,15 @@ def test_an_order_never_jumps_next_to_the_center():
     order = echo_order(256, 16, 8)
     echo_of = {line: echo for shot in order for echo, line in enumerate(shot)}
     assert [echo_of[line] for line in (127, 128, 143, 144)] == [6, 7, 7, 8]
+
+
+@pytest.mark.parametrize("center", [1, 2, 15, 16])
+def test_an_order_moves_away_from_the_center_with_the_echoes(center):
+    """Where the bands of one side do not last, those farther out come farther from the center echo."""
+    order = echo_order(256, 16, center)
+    band = np.abs(order[0] // 16 - 8)
+    for side in (band[center - 1 :: -1], band[center - 1 :]):
+        assert (np.diff(side) >= 0).all()
 
 
 def test_orders_are_called_with_indices_over_loops():

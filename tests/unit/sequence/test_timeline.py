@@ -287,6 +287,24 @@ def test_an_iteration_that_is_not_there_is_an_error():
     assert "must be a value that 'e' takes, but '9' is none." in error(TRAIN.replace("at: {e: 0}", "at: {e: 9}"))[0]
 
 
+def test_a_nested_loop_gives_its_last_iteration_where_an_interval_begins():
+    seq = build("""
+        events:
+          read: {adc: {samples: 50, dwell: 20 us}}
+          spoil: {gz: {area: 100 1/m}}
+        timeline:
+          - loop: {shot: 0 .. 1}
+            do:
+              - {loop: {e: 0 .. 3}, do: [read, {wait: 1 ms * e}]}
+              - wait: fill
+              - spoil
+        timing:
+          - {name: gap, from: read.end, to: spoil.start, is: 20 ms, solve: fill}
+    """)
+    last = (starts(seq, "read") + seq.blocks.duration[0]).reshape(2, 4)[:, -1]
+    np.testing.assert_allclose(starts(seq, "spoil") - last, 20e-3, atol=ROUNDING)
+
+
 def test_next_spans_the_rest_of_the_iteration():
     """From the last sample of one echo to the next refocusing pulse, over the border of the iteration."""
     seq = build("""
