@@ -16,6 +16,7 @@ from mrisim.simulate import simulate
 
 TOLERANCE = {"float64": 1e-6, "float32": 1e-4}  # hard ideal pulses against a closed form
 AT = 1e-6  # center of a pulse in its block [s]
+GAP = 10e-6  # between a pulse or a sample and the dephasing of an ensemble [s]
 ENSEMBLE = 2048  # isochromats over a whole number of cycles: exact for fewer orders of dephasing than that
 
 
@@ -179,15 +180,14 @@ class Shot:
 def graph_system(name: str, shots: list[Shot], t1: np.ndarray, t2: np.ndarray, last: int = 0) -> System:
     """A train of pulses and whole cycles of dephasing over an ensemble, against a phase graph."""
     t1, t2 = np.atleast_1d(t1).astype(float), np.atleast_1d(t2).astype(float)
-    gap = 10e-6  # between a pulse or a sample and the gradient [s]
     positions = np.tile(row_of_spins(ENSEMBLE), (len(t1), 1))
 
     def sequence() -> Sequence:
         parts = []
         for shot in shots:
-            early = None if shot.sample != 0 else ADC(at=AT + gap)
-            late = None if shot.sample != 1 else ADC(at=shot.wait - gap + AT)
-            gradient = lobe(shot.cycles, AT + 2 * gap, shot.wait - 4 * gap) if shot.cycles else None
+            early = None if shot.sample != 0 else ADC(at=AT + GAP)
+            late = None if shot.sample != 1 else ADC(at=shot.wait - GAP + AT)
+            gradient = lobe(shot.cycles, AT + 2 * GAP, shot.wait - 4 * GAP) if shot.cycles else None
             parts.append(
                 Block(duration=shot.wait, rf=RF(flip=shot.flip, phase=shot.phase), gz=gradient, adc=early or late)
             )
@@ -198,7 +198,7 @@ def graph_system(name: str, shots: list[Shot], t1: np.ndarray, t2: np.ndarray, l
         sequence=sequence,
         phantom=lambda: spins(position=positions, t1=np.repeat(t1, ENSEMBLE), t2=np.repeat(t2, ENSEMBLE)),
         coils=one_coil_per_group(len(t1), ENSEMBLE),
-        exact=lambda: np.array([list(graph_signal(shots, a, b, gap))[-last:] for a, b in zip(t1, t2, strict=True)]),
+        exact=lambda: np.array([list(graph_signal(shots, a, b, GAP))[-last:] for a, b in zip(t1, t2, strict=True)]),
         last=last,
     )  # fmt: skip
 
