@@ -21,7 +21,7 @@ from mrisim.encoding import matrix
 from mrisim.engines import bloch
 from mrisim.program import Program, ReadoutClass, StepTable, Waveform
 from mrisim.simulate._memory import LARGEST_CHUNK, SAMPLE_BLOCK, SEGMENT, Plan
-from mrisim.simulate._store import STORE, pulse_key
+from mrisim.simulate._store import STORE, pulse_key, spins_key
 
 _ENCODERS_KEPT = 4
 _GPU_CHUNK = 1 << 17
@@ -46,7 +46,6 @@ class Work:
     tolerance: float
     run: int  # neighboring spins that the encoding cannot tell apart
     keys: tuple[str, ...]  # per pulse: what its propagators are stored by
-    owner: Phantom  # whose propagators they are
     dtype: np.dtype
 
 
@@ -84,7 +83,6 @@ def prepare(program: Program, phantom: Phantom, spoil: bool, tolerance: float, d
         tolerance=tolerance,
         run=run,
         keys=tuple(pulse_key(program, row) for row in range(len(program.pulses.waveform))),
-        owner=phantom,
         dtype=np.dtype(dtype),
     )
 
@@ -153,29 +151,28 @@ def cut_chunk(phantom: Phantom, start: int, size: int) -> Phantom:
     return Phantom(weight=weight, **columns)
 
 
-def _propagators(work: Work, chunk: Phantom, spins: bloch.Spins, start: int) -> Float[Array, "pulses 4 3 spins"]:
+def _propagators(work: Work, chunk: Phantom, spins: bloch.Spins) -> Float[Array, "pulses 4 3 spins"]:
     """Propagators of all pulses for a chunk, from the store where an earlier run left them."""
-    placed = bloch.place_spins(chunk, work.dtype)
+    placed, spins_of = bloch.place_spins(chunk, work.dtype), spins_key(chunk)
     columns = []
     for row, pulse in enumerate(played_pulses(work.program)):
         group, short = work.groups[row], bloch.is_short(*pulse, placed, work.tolerance)
-        key = (work.keys[row], group, str(work.dtype), start, len(chunk.weight))
+        key = (spins_of, work.keys[row], group, short, str(work.dtype))
         make = partial(bloch.pulse_propagator, work.program, row, spins, group, short)
-        columns.append(STORE.get(work.owner, key, make))
+        columns.append(STORE.get(key, make))
     return jnp.stack(columns) if columns else jnp.zeros((1, 4, 3, len(chunk.weight)), work.dtype)
 
 
 def run_chunk(
     work: Work,
     chunk: Phantom,
-    start: int,
     sensitivity: Complex[np.ndarray, "coils spins"] | None,
     initial: Float[np.ndarray, "spins 3"] | None,
 ) -> Complex[np.ndarray, "coils samples"]:
     """Signal of one chunk of spins."""
     with precision(work.dtype):
         spins = jax.tree.map(jnp.asarray, bloch.place_spins(chunk, work.dtype))
-        propagators = _propagators(work, chunk, spins, start)
+        propagators = _propagators(work, chunk, spins)
         if sensitivity is not None:
             sensitivity = jnp.asarray(sensitivity, np.result_type(work.dtype, np.complex64))
         n_coils = 1 if sensitivity is None else sensitivity.shape[0]
@@ -225,7 +222,7 @@ def run_chunks(
     def one(start: int) -> np.ndarray:
         coils = None if sensitivity is None else _padded_columns(sensitivity[:, start : start + size], size)
         state = None if initial is None else _padded_columns(initial[start : start + size].T, size).T
-        return run_chunk(work, cut_chunk(phantom, start, size), start, coils, state)
+        return run_chunk(work, cut_chunk(phantom, start, size), coils, state)
 
     begin = time.perf_counter()
     total += one(0)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import threading
-import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 
 import numpy as np
 
@@ -19,65 +18,49 @@ _DIGITS = 6  # of a moment [1/m]: absolute times in a long scan leave the rest u
 
 
 class PropagatorStore:
-    """Arrays by phantom, pulse and chunk; least recently used first out; all of a phantom out when it is gone."""
+    """Arrays by what they were made from; the least recently used go first."""
 
     def __init__(self, limit: int = LIMIT):
         self._limit = limit
-        self._arrays: OrderedDict[tuple[int, Hashable], Array] = OrderedDict()
+        self._arrays: OrderedDict[Hashable, Array] = OrderedDict()
         self._bytes = 0
-        self._watched: dict[int, weakref.finalize] = {}
-        self._lock = threading.RLock()
+        self._lock = threading.Lock()
 
-    def get(self, phantom: Phantom, key: Hashable, make: Callable[[], Array]) -> Array:
+    def get(self, key: Hashable, make: Callable[[], Array]) -> Array:
         """The array of that key, made where it is not there."""
-        full = (id(phantom), key)
         with self._lock:
-            if full in self._arrays:
-                self._arrays.move_to_end(full)
-                return self._arrays[full]
+            if key in self._arrays:
+                self._arrays.move_to_end(key)
+                return self._arrays[key]
         array = make()
         with self._lock:
-            self._watch(phantom)
-            if full not in self._arrays:
-                self._arrays[full] = array
+            if key not in self._arrays:
+                self._arrays[key] = array
                 self._bytes += array.nbytes
             while self._bytes > self._limit:
                 _, oldest = self._arrays.popitem(last=False)
                 self._bytes -= oldest.nbytes
         return array
 
-    def _watch(self, phantom: Phantom) -> None:
-        if id(phantom) not in self._watched:
-            self._watched[id(phantom)] = weakref.finalize(phantom, self._forget, id(phantom))
-
-    def _forget(self, identity: int) -> None:
-        with self._lock:
-            self._watched.pop(identity, None)
-            for key in [k for k in self._arrays if k[0] == identity]:
-                self._bytes -= self._arrays.pop(key).nbytes
-
 
 def pulse_key(program: Program, row: int) -> str:
     """Digest of all that a propagator depends on, but for the spins."""
     pulses = program.pulses
     waveform = program.waveforms[pulses.waveform[row]]
+    numbers = [np.round(waveform.moment, _DIGITS) + 0.0, np.round(waveform.dt * 1e9, _DIGITS), waveform.area]
+    columns = ("amplitude", "frequency", "slice_normal", "slice_position", "slice_half_width")
+    return _digest([*numbers, *(getattr(pulses, name)[row] for name in columns)])
+
+
+def spins_key(phantom: Phantom) -> str:
+    """Digest of all that a propagator depends on in a chunk of spins."""
+    names = ("position", "t1", "t2", "df", "b1", "t2_prime", "lorentz")
+    return _digest(getattr(phantom, name) for name in names)
+
+
+def _digest(arrays: Iterable[np.ndarray]) -> str:
     digest = hashlib.blake2b(digest_size=16)
-    numbers = (
-        np.round(waveform.moment, _DIGITS) + 0.0,
-        np.round(waveform.dt * 1e9, _DIGITS),
-        waveform.area,
-        *(
-            np.asarray(column[row])
-            for column in (
-                pulses.amplitude,
-                pulses.frequency,
-                pulses.slice_normal,
-                pulses.slice_position,
-                pulses.slice_half_width,
-            )
-        ),
-    )
-    for values in numbers:
+    for values in arrays:
         digest.update(np.ascontiguousarray(values).tobytes())
     return digest.hexdigest()
 
