@@ -7,6 +7,7 @@ Heavy imports stand inside the commands, so that `mrisim --help` answers at once
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable, Iterable
 from enum import StrEnum
 from pathlib import Path
@@ -24,6 +25,12 @@ if TYPE_CHECKING:
 
 VIOLATIONS, BAD_INPUT, INTERRUPTED = 1, 2, 130
 MAX_SHOWN = 20  # violations of a file
+
+_COMPILE_CACHE = {
+    "JAX_COMPILATION_CACHE_DIR": str(Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mrisim" / "xla"),
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
+    "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "0",
+}  # what was compiled once is there for the next process; the user's own setting wins
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 app = typer.Typer(
@@ -230,6 +237,8 @@ def _options(
 
         typer.echo(f"mrisim {__version__}")
         raise typer.Exit
+    for name, value in _COMPILE_CACHE.items():
+        os.environ.setdefault(name, value)
 
 
 def assignments(texts: Iterable[str]) -> dict[str, Any]:
