@@ -48,9 +48,14 @@ class Steps(NamedTuple):
     readout_moment: Split  # (steps, 3)
 
 
+def _library(tree: object):
+    """NumPy for arrays on the host, which keeps float64 up to the cast; JAX as soon as one of them is traced."""
+    return jnp if any(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(tree)) else np
+
+
 def place_spins(phantom: Phantom, dtype: np.dtype) -> Spins:
     """Isochromats in the engine's terms: rates in place of times, positions split, one off-resonance."""
-    xp = np if isinstance(phantom.position, np.ndarray) else jnp
+    xp = _library(phantom)
     spread = xp.tan(xp.pi * phantom.lorentz) / (2 * xp.pi * phantom.t2_prime)
     columns = (phantom.df + spread, phantom.b1, 1 / phantom.t1, 1 / phantom.t2, phantom.weight * phantom.pd)
     return Spins(split(phantom.position.T, dtype), *(xp.asarray(c).astype(dtype) for c in columns))
@@ -58,7 +63,7 @@ def place_spins(phantom: Phantom, dtype: np.dtype) -> Spins:
 
 def place_steps(steps: StepTable, pulses: PulseTable, spoil: bool, dtype: np.dtype) -> Steps:
     """Steps in the engine's terms; phases reduced in the precision that the table still has."""
-    xp = np if isinstance(steps.phase, np.ndarray) and isinstance(pulses.frequency, np.ndarray) else jnp
+    xp = _library((steps.phase, pulses.frequency, pulses.center, pulses.duration))
     turn = steps.phase / (2 * xp.pi)
     lead, rest = xp.zeros_like(turn), xp.zeros_like(turn)
     if len(pulses.waveform):
@@ -86,7 +91,7 @@ def place_waveform(
 
     Intervals of no length, exact identities, fill up the last group and the last block.
     """
-    xp = np if isinstance(waveform.dt, np.ndarray) else jnp
+    xp = _library(waveform)
     n = waveform.dt.shape[0]
     block = _BLOCK if n > 1 else group
     n_groups = -(-n // group) + 1  # the last holds the second half of the relaxation of the one before
