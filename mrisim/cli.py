@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 VIOLATIONS, BAD_INPUT, INTERRUPTED = 1, 2, 130
 MAX_SHOWN = 20  # violations of a file
 
+_CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mrisim"
 _COMPILE_CACHE = {
-    "JAX_COMPILATION_CACHE_DIR": str(Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mrisim" / "xla"),
+    "JAX_COMPILATION_CACHE_DIR": str(_CACHE / "xla"),
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
     "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "0",
 }  # what was compiled once is there for the next process; the user's own setting wins
