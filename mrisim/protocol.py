@@ -7,7 +7,7 @@ Grammar (every length, time and angle with its unit):
     description, reference            # text
     phantom: name or file, or {name: …, field: …, parameters of the phantom: …}
     scans:
-      name: {sequence: name or file, set: {parameter: value}, each: {parameter: [values]}}
+      name: {sequence: name or file, set: {parameter: value}, each: {parameter: [values]}, simulation: {…}}
     maps:
       name: {fit: …, from: scan, options of the fit}
     simulation: {isochromats, voxel, coils, noise, pulses, spoiling}
@@ -41,6 +41,22 @@ class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class ScanSimulationModel(_Model):
+    """How scans are simulated: a scan's own settings win over the protocol's, a caller's arguments over both."""
+
+    isochromats: int | None = Field(default=None, ge=1, le=100_000, description="per voxel")
+    coils: int | None = Field(default=None, ge=1, le=256, description="elements of the receive array")
+    noise: str | float | None = Field(default=None, description="standard deviation, or a text such as snr 50")
+    pulses: Literal["shaped", "ideal"] | None = None
+    spoiling: Literal["gradient", "ideal"] | None = None
+
+
+class SimulationModel(ScanSimulationModel):
+    """How all scans are simulated."""
+
+    voxel: str | None = Field(default=None, description="side of a voxel in the plane; the image's by default")
+
+
 class ScanModel(_Model):
     """One sequence, run once or once per value of `each`."""
 
@@ -51,6 +67,7 @@ class ScanModel(_Model):
     each: dict[str, list[Value]] = Field(
         default_factory=dict, description="parameter → values; one run per value, stacked into one series"
     )
+    simulation: ScanSimulationModel = Field(default_factory=ScanSimulationModel)
 
 
 class MapModel(BaseModel):
@@ -60,17 +77,6 @@ class MapModel(BaseModel):
 
     fit: str = Field(description="inversion_recovery, saturation_recovery, monoexponential")
     series: str = Field(default="", alias="from", description="scan whose images are fitted")
-
-
-class SimulationModel(_Model):
-    """How the scans are simulated; a caller's arguments win."""
-
-    isochromats: int | None = Field(default=None, ge=1, le=100_000, description="per voxel")
-    voxel: str | None = Field(default=None, description="side of a voxel in the plane; the image's by default")
-    coils: int | None = Field(default=None, ge=1, le=256, description="elements of the receive array")
-    noise: str | float | None = Field(default=None, description="standard deviation, or a text such as snr 50")
-    pulses: Literal["shaped", "ideal"] | None = None
-    spoiling: Literal["gradient", "ideal"] | None = None
 
 
 class ReportModel(_Model):
@@ -101,6 +107,7 @@ class Scan:
     sequence: str  # library name or path
     runs: tuple[Mapping[str, Value], ...]
     varied: tuple[str, ...] = ()  # parameters that differ between the runs
+    simulation: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,7 +228,8 @@ def _scan(name: str, scan: ScanModel, source: Source) -> Scan:
     sequence = scan.sequence
     if Path(sequence).suffix in (".yaml", ".yml"):
         sequence = str(inside_folder(source.folder, sequence))
-    return Scan(name=name, sequence=sequence, runs=runs, varied=tuple(scan.each))
+    simulation = scan.simulation.model_dump(exclude_none=True)
+    return Scan(name=name, sequence=sequence, runs=runs, varied=tuple(scan.each), simulation=simulation)
 
 
 def _scan_problems(model: ProtocolModel, source: Source) -> list[Problem]:

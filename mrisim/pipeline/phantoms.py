@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -14,10 +15,17 @@ from mrisim.errors import ConsistencyError, Problem
 from mrisim.events.blocks import Sequence, Use
 from mrisim.io import hdf5
 from mrisim.phantom import PhantomModel, Sampling, load_model
+from mrisim.program import lower
+from mrisim.simulate.density import ALLOWED, judge_density
 from mrisim.units import LENGTH, parse
 
 MARGIN = 1.1  # thicknesses that the slab reaches beyond the center of the outermost slices
-ISOCHROMATS = 17  # per voxel, at least; a prime is nulled by most gradients of whole cycles per voxel
+LAYERS = (
+    9  # voxels through the thinnest slice: crushers of whole cycles per slice are fractions of a cycle in each, and
+)
+# an odd number shares no factor with them
+ISOCHROMATS = 5  # per voxel, at least; a prime is nulled by most gradients of whole cycles per voxel
+MOST_ISOCHROMATS = 31  # per voxel, that a sequence gets unasked
 SLICE = 2  # logical axis
 
 
@@ -28,21 +36,16 @@ class PhantomSource:
     model: PhantomModel | None
     fixed: Phantom | None
     voxel: float | None = None  # side in the plane [m]
-    isochromats: int | None = None
     _cache: dict[Any, Phantom] = field(default_factory=dict)
 
     @staticmethod
     def of(
-        phantom: str | Path | Phantom | PhantomModel,
-        parameters: Mapping[str, Any],
-        *,
-        voxel: str | float | None = None,
-        isochromats: int | None = None,
+        phantom: str | Path | Phantom | PhantomModel, parameters: Mapping[str, Any], *, voxel: str | float | None = None
     ) -> PhantomSource:
         """From a name, a file (.yaml or .h5), a model, or isochromats that are taken as they are.
 
         Raises:
-            MrisimError: unknown names, broken files, parameters or sampling for a phantom that has its isochromats.
+            MrisimError: unknown names, broken files, parameters or a voxel for a phantom that has its isochromats.
         """
         side = None if voxel is None else parse(voxel, LENGTH)
         if side is not None and not side > 0:
@@ -50,44 +53,52 @@ class PhantomSource:
         if isinstance(phantom, (str, Path)) and Path(phantom).suffix == ".h5":
             phantom = hdf5.load(phantom, Phantom)
         if isinstance(phantom, Phantom):
-            given = [*parameters, *(["voxel"] if voxel is not None else []), *(["isochromats"] if isochromats else [])]
-            if given:
-                rule = f"must be left out for a phantom that has its isochromats, but {', '.join(given)} is given"
-                raise ConsistencyError(Problem(rule, "Set them where the phantom is made", path="phantom"))
+            _refuse_sampling([*parameters, *(["voxel"] if voxel is not None else [])])
             return PhantomSource(model=phantom.model, fixed=phantom)
-        if isinstance(phantom, PhantomModel):
-            return PhantomSource(model=phantom, fixed=None, voxel=side, isochromats=isochromats)
-        return PhantomSource(model=load_model(phantom, **parameters), fixed=None, voxel=side, isochromats=isochromats)
+        model = phantom if isinstance(phantom, PhantomModel) else load_model(phantom, **parameters)
+        return PhantomSource(model=model, fixed=None, voxel=side)
 
-    def sample(self, seq: Sequence) -> Phantom:
+    def sample(self, seq: Sequence, isochromats: int | None = None, spoiling: str = "gradient") -> Phantom:
         """Isochromats on the slab that a sequence excites, voxel by voxel of its image.
+
+        Where their number is not given, it is raised to what leaves no spurious echoes, within reason.
 
         Raises:
             ConsistencyError: no isochromat there, or a flat phantom for a selective sequence.
         """
-        if self.fixed is not None or self.model is None:
-            assert self.fixed is not None
+        if self.fixed is not None:
+            _refuse_sampling(["isochromats"] if isochromats is not None else [])
             return self.fixed
-        sampling = self._sampling(self.model, seq)
+        model = cast(PhantomModel, self.model)
+        if isochromats is not None:
+            return self._at(model, seq, isochromats)
+        phantom = self._at(model, seq, ISOCHROMATS)
+        density = judge_density(lower(seq), seq.kspace()[0], phantom, spoiling)
+        if density is None or density.error <= ALLOWED or (density.enough or math.inf) > MOST_ISOCHROMATS:
+            return phantom
+        return self._at(model, seq, density.enough or MOST_ISOCHROMATS)
+
+    def _at(self, model: PhantomModel, seq: Sequence, isochromats: int) -> Phantom:
+        sampling = self._sampling(model, seq, isochromats)
         geometry = sampling.geometry
-        key = (
-            sampling.extent,
-            sampling.voxel,
-            sampling.isochromats,
-            geometry.rotation.tobytes(),
-            geometry.center.tobytes(),
-        )
+        axes = (geometry.rotation.tobytes(), geometry.center.tobytes())
+        key = (sampling.extent, sampling.voxel, isochromats, *axes)
         if key not in self._cache:
-            self._cache[key] = self.model.sample(sampling)
+            self._cache[key] = model.sample(sampling)
         return self._cache[key]
 
-    def _sampling(self, model: PhantomModel, seq: Sequence) -> Sampling:
-        count = self.isochromats or max(model.isochromats, ISOCHROMATS)
+    def _sampling(self, model: PhantomModel, seq: Sequence, count: int) -> Sampling:
         whole = model.sampling(geometry=seq.geometry, voxel=_voxel(seq, model, self.voxel), isochromats=count)
         slab = excited_slab(seq)
         if slab is None or slab >= whole.extent[SLICE]:
             return whole
         return model.sampling(geometry=seq.geometry, voxel=whole.voxel, isochromats=count, slab=slab)
+
+
+def _refuse_sampling(given: list[str]) -> None:
+    if given:
+        rule = f"must be left out for a phantom that has its isochromats, but {', '.join(given)} is given"
+        raise ConsistencyError(Problem(rule, "Set them where the phantom is made", path="phantom"))
 
 
 def excited_slab(seq: Sequence) -> float | None:
@@ -104,13 +115,13 @@ def excited_slab(seq: Sequence) -> float | None:
 
 
 def _voxel(seq: Sequence, model: PhantomModel, side: float | None) -> tuple[float, float, float]:
-    """Voxel of the image; the thinnest slice along the slice direction of a 2D scan."""
+    """Voxel of the image; along the slice direction of a 2D scan, a layer of the thinnest slice."""
     if seq.recon is None:
         plain = model.voxel if side is None else (side, side, side)
         return plain[0], plain[1], plain[2]
     spacing = [seq.recon.fov[axis] / seq.recon.matrix[axis] for axis in range(3)]
     if seq.recon.matrix[SLICE] == 1:
-        spacing[SLICE] = model.voxel[SLICE] if excited_slab(seq) is None else _thinnest(seq)
+        spacing[SLICE] = model.voxel[SLICE] if excited_slab(seq) is None else _thinnest(seq) / LAYERS
     if side is not None:
         spacing[:2] = [side, side]
     return spacing[0], spacing[1], spacing[2]

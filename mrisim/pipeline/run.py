@@ -79,7 +79,7 @@ def run(
         seed: Of the noise; each run of a sequence adds its own number.
         memory: Budget such as "4 GiB".
         voxel: Side of a voxel in the plane [m].
-        isochromats: Per voxel.
+        isochromats: Per voxel; default: what leaves no spurious echoes, within reason.
         progress: True for a bar in the terminal, or a function of (what, share).
 
     Returns:
@@ -100,12 +100,12 @@ def run(
         "seed": seed, "memory": memory, "voxel": voxel, "isochromats": isochromats,
     }  # fmt: skip
     protocol = _protocol(name_or_path, set or {})
-    options = {**DEFAULTS, **protocol.simulation, **{key: value for key, value in given.items() if value is not None}}
+    options = {key: value for key, value in given.items() if value is not None}
     with ExitStack() as stack_:
         folder = stack_.enter_context(output_folder(out))
         watch = stack_.enter_context(watching(progress))
         clock = Clock(sum(len(scan.runs) for scan in protocol.scans), watch)
-        source = _phantom(protocol, phantom, field, options)
+        source = _phantom(protocol, phantom, field, {**DEFAULTS, **protocol.simulation, **options})
         result = _compute(protocol, source, options, clock)
         if folder is not None:
             result = write(result, folder, clock)
@@ -147,14 +147,16 @@ def _phantom(
         protocol.phantom if phantom is None else phantom,
         parameters,
         voxel=options["voxel"],
-        isochromats=options["isochromats"],
     )
 
 
-def _compute(protocol: Protocol, source: PhantomSource, options: Mapping[str, Any], clock: Clock) -> Result:
+def _compute(protocol: Protocol, source: PhantomSource, given: Mapping[str, Any], clock: Clock) -> Result:
     with clock.phase("expand", "Reading sequences"):
         sequences = _expand(protocol)
-    scans = {scan.name: _scan(scan, sequences[scan.name], source, options, clock) for scan in protocol.scans}
+    scans = {}
+    for scan in protocol.scans:
+        chosen = {**DEFAULTS, **protocol.simulation, **scan.simulation, **given}
+        scans[scan.name] = _scan(scan, sequences[scan.name], source, chosen, clock)
     with clock.phase("fit", "Fitting maps"):
         maps = _maps(protocol, scans)
     with clock.phase("compare", "Comparing with the truth"):
@@ -168,7 +170,7 @@ def _compute(protocol: Protocol, source: PhantomSource, options: Mapping[str, An
         tissues=table,
         findings=_findings(scans),
         seconds=clock.seconds,
-        provenance={"options": dict(options), "versions": versions()},
+        provenance={"options": {**DEFAULTS, **protocol.simulation, **given}, "versions": versions()},
     )
 
 
@@ -206,7 +208,7 @@ def _scan(
     for number, seq in enumerate(sequences):
         what = scan.name if len(sequences) == 1 else f"{scan.name} {number + 1} of {len(sequences)}"
         with clock.phase("sample", f"{what}: phantom"):
-            phantom = source.sample(seq)
+            phantom = source.sample(seq, options["isochromats"], options["spoiling"])
         seed = int(options["seed"]) + number
         with clock.phase("simulate", f"{what}: simulating", weight=1.0):
             raw = simulate(seq, phantom, seed=seed, progress=clock.inside(f"{what}: simulating"), **chosen)
