@@ -19,11 +19,8 @@ from mrisim.program import lower
 from mrisim.simulate.density import ALLOWED, judge_density
 from mrisim.units import LENGTH, parse
 
-MARGIN = 1.1  # thicknesses that the slab reaches beyond the center of the outermost slices
-LAYERS = (
-    9  # voxels through the thinnest slice: crushers of whole cycles per slice are fractions of a cycle in each, and
-)
-# an odd number shares no factor with them
+MARGIN = 1.25  # thicknesses beyond the center of the outermost slices: whole cycles of any crusher fit into the slab
+LAYERS = 11  # voxels through the thinnest slice, so that crushers turn spins of one voxel little; odd as no crusher is
 ISOCHROMATS = 5  # per voxel, at least; a prime is nulled by most gradients of whole cycles per voxel
 MOST_ISOCHROMATS = 31  # per voxel, that a sequence gets unasked
 SLICE = 2  # logical axis
