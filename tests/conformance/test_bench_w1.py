@@ -9,15 +9,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from physics.build import ADC, RF, Block, build, spins
+from physics.kernel import through_pulse
 
-from mrisim.engines.bloch import place_spins, place_waveform
 from mrisim.events.blocks import RFShape
-from mrisim.physics import bloch
 from mrisim.program import lower
 from mrisim.simulate import simulate
 
@@ -61,17 +58,7 @@ def phantom(work, part: slice = slice(None)):
 def after_pulse(work, parts: int, relax_last: bool, part: slice = slice(FEW)) -> np.ndarray:
     """Magnetisation after the pulse by the product's kernel in float64 (spins, 3)."""
     program = lower(sequence(work, parts))
-    waveform, amplitude = program.waveforms[0], program.pulses.amplitude[0]
-    with jax.enable_x64(True):
-        placed = jax.tree.map(jnp.asarray, place_spins(phantom(work, part), np.dtype(float)))
-        steps = place_waveform(waveform, amplitude, 1, np.dtype(float))
-        if relax_last:  # rotate, then relax
-            after_each = jnp.concatenate([jnp.zeros(1), steps.dt.sum(axis=1)])
-            steps = steps._replace(relaxation=after_each)
-        angles = bloch.half_angles(steps, placed.position, placed.df, placed.b1, False)
-        columns = bloch.propagator(steps, angles, placed.b1, placed.r1, placed.r2)
-        zero = jnp.zeros_like(placed.df)
-        return np.stack(bloch.apply(columns, (zero, zero, zero + 1)), axis=1)
+    return through_pulse(program.waveforms[0], program.pulses.amplitude[0], phantom(work, part), after=relax_last)
 
 
 def test_signal_in_float32(work, reference):

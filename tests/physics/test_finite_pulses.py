@@ -5,17 +5,14 @@ from __future__ import annotations
 from functools import partial
 from itertools import pairwise
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from physics.build import DEG, MS, RF, Block, build, lobe, spins
+from physics.kernel import through_pulse
 from scipy.integrate import solve_ivp
 from scipy.linalg import expm
 
-from mrisim.engines.bloch import place_spins, place_waveform
 from mrisim.events.blocks import RFShape, Use
-from mrisim.physics import bloch
 from mrisim.program import lower
 from mrisim.sequence import waveforms
 from mrisim.simulate import trace
@@ -111,26 +108,15 @@ def test_magnetisation_passes_through_the_axis_inside_a_pulse():
     """A turn of 540 degrees: Mxy is zero twice inside the pulse, where cylindrical coordinates break."""
     shape = waveforms.block(duration=1 * MS)
     seq, phantom = played(shape, flip=540 * DEG, phase=0.3), spins(t1=0.5, t2=0.02, df=20.0)
-    times = np.linspace(0, shape.duration, 61)
+    times = np.linspace(0, shape.duration, 25)
     m = trace(seq, phantom, times)[:, 0]
     generator = np.zeros((4, 4))  # of (M, 1), homogeneous
     b = 2 * np.pi * field(seq, 0, phantom, 0.5 * MS)
     generator[:3, :3] = [[-1 / 0.02, b[2], -b[1]], [-b[2], -1 / 0.02, b[0]], [b[1], -b[0], -1 / 0.5]]
     generator[2, 3] = 1 / 0.5
     exact = np.array([(expm(generator * t) @ [0, 0, 1, 1])[:3] for t in times])
-    assert np.min(np.hypot(exact[10:50, 0], exact[10:50, 1])) < 0.1
+    assert np.min(np.hypot(exact[4:20, 0], exact[4:20, 1])) < 0.1
     assert np.abs(m - exact).max() < splitting_error(seq, phantom) < 5e-5
-
-
-def propagated(waveform, group: int, phantom, amplitude: float) -> np.ndarray:
-    """Magnetisation after a pulse with so many intervals between relaxations, by the kernel in float64."""
-    with jax.enable_x64(True):
-        placed = jax.tree.map(jnp.asarray, place_spins(phantom, np.dtype(float)))
-        steps = place_waveform(waveform, amplitude, group, np.dtype(float))
-        angles = bloch.half_angles(steps, placed.position, placed.df, placed.b1, False)
-        columns = bloch.propagator(steps, angles, placed.b1, placed.r1, placed.r2)
-        zero = jnp.zeros_like(placed.df)
-        return np.stack(bloch.apply(columns, (zero, zero, zero + 1)), axis=1)
 
 
 def test_order_of_the_relaxation_splitting_is_two():
@@ -144,8 +130,8 @@ def test_order_of_the_relaxation_splitting_is_two():
     generator[:3, :3] = [[-100.0, b[2], -b[1]], [-b[2], -100.0, b[0]], [b[1], -b[0], -20.0]]
     generator[2, 3] = 20.0
     exact = (expm(generator * shape.duration) @ [0, 0, 1, 1])[:3]
-    groups = np.array([2, 4, 8, 16, 32])
-    errors = [np.linalg.norm(propagated(waveform, int(g), phantom, seq.rf.amplitude[0])[0] - exact) for g in groups]
+    groups = [2, 4, 8, 16, 32]
+    errors = [np.linalg.norm(through_pulse(waveform, seq.rf.amplitude[0], phantom, g)[0] - exact) for g in groups]
     order = np.polyfit(np.log(groups), np.log(errors), 1)[0]
     assert abs(order - 2) < 0.1
 
@@ -167,9 +153,11 @@ def test_hyperbolic_secant_sweeps_from_negative_to_positive():
     shape = waveforms.hyperbolic_secant(duration=15 * MS, mu=4)
     df = np.array([-0.3, -0.1, 0.1, 0.3]) * shape.bandwidth
     seq = played(shape, flip=180 * DEG, amplitude=waveforms.adiabatic_amplitude(shape), use=Use.INVERSION)
-    times = np.linspace(0, shape.duration, 301)
+    times = np.linspace(0, shape.duration, 151)
     mz = trace(seq, spins(t1=np.inf, t2=np.inf, df=df), times)[:, :, 2]
-    crossing = times[np.argmax(mz < 0, axis=0)]
+    last = np.argmax(mz < 0, axis=0)
+    below, above = mz[last, range(4)], mz[last - 1, range(4)]
+    crossing = times[last] - (times[1] - times[0]) * below / (below - above)
     assert (np.diff(crossing) > 0).all()
     sweep = shape.bandwidth / 2 * np.tanh(2 * np.arccosh(100.0) * (crossing / shape.duration - 0.5))
     assert sweep == pytest.approx(df, abs=0.1 * shape.bandwidth)  # where the sweep meets the spin
