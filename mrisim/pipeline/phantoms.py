@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 
+from mrisim._types import Int
 from mrisim.data import Phantom
 from mrisim.errors import ConsistencyError, Problem
 from mrisim.events.blocks import Sequence, Use
@@ -19,10 +19,11 @@ from mrisim.program import lower
 from mrisim.simulate.density import ALLOWED, judge_density
 from mrisim.units import LENGTH, parse
 
-MARGIN = 1.25  # thicknesses beyond the center of the outermost slices: whole cycles of any crusher fit into the slab
-LAYERS = 11  # voxels through the thinnest slice, so that crushers turn spins of one voxel little; odd as no crusher is
-ISOCHROMATS = 5  # per voxel, at least; a prime is nulled by most gradients of whole cycles per voxel
-MOST_ISOCHROMATS = 31  # per voxel, that a sequence gets unasked
+MARGIN = 1.1  # thicknesses that the slab reaches beyond the center of the outermost slices
+FLAT = 0.75  # thicknesses beyond it in which spins count fully; from there on their weight falls to zero
+LAYERS = 17  # voxels through the thinnest slice, so that crushers turn spins of one voxel by less than a cycle
+ISOCHROMATS = 3  # per voxel of a layered slice
+FEWEST, MOST = 5, 101  # per voxel of a volume, chosen by the sequence
 SLICE = 2  # logical axis
 
 
@@ -58,7 +59,8 @@ class PhantomSource:
     def sample(self, seq: Sequence, isochromats: int | None = None, spoiling: str = "gradient") -> Phantom:
         """Isochromats on the slab that a sequence excites, voxel by voxel of its image.
 
-        Where their number is not given, it is raised to what leaves no spurious echoes, within reason.
+        A slice gets layers of few isochromats. A volume gets as many per voxel as leave no spurious echoes, within
+        reason.
 
         Raises:
             ConsistencyError: no isochromat there, or a flat phantom for a selective sequence.
@@ -69,11 +71,13 @@ class PhantomSource:
         model = cast(PhantomModel, self.model)
         if isochromats is not None:
             return self._at(model, seq, isochromats)
-        phantom = self._at(model, seq, ISOCHROMATS)
+        if _layered(seq):
+            return self._at(model, seq, ISOCHROMATS)
+        phantom = self._at(model, seq, FEWEST)
         density = judge_density(lower(seq), seq.kspace()[0], phantom, spoiling)
-        if density is None or density.error <= ALLOWED or (density.enough or math.inf) > MOST_ISOCHROMATS:
+        if density is None or density.error <= ALLOWED or density.enough is None:
             return phantom
-        return self._at(model, seq, density.enough or MOST_ISOCHROMATS)
+        return self._at(model, seq, min(density.enough, MOST))
 
     def _at(self, model: PhantomModel, seq: Sequence, isochromats: int) -> Phantom:
         sampling = self._sampling(model, seq, isochromats)
@@ -81,7 +85,10 @@ class PhantomSource:
         axes = (geometry.rotation.tobytes(), geometry.center.tobytes())
         key = (sampling.extent, sampling.voxel, isochromats, *axes)
         if key not in self._cache:
-            self._cache[key] = model.sample(sampling)
+            slab = excited_slab(seq)
+            whole = slab is None or sampling.extent[SLICE] < slab * (1 - 1e-9)
+            phantom = model.sample(sampling)
+            self._cache[key] = phantom if whole else _faded(phantom, seq, slab)
         return self._cache[key]
 
     def _sampling(self, model: PhantomModel, seq: Sequence, count: int) -> Sampling:
@@ -90,6 +97,19 @@ class PhantomSource:
         if slab is None or slab >= whole.extent[SLICE]:
             return whole
         return model.sampling(geometry=seq.geometry, voxel=whole.voxel, isochromats=count, slab=slab)
+
+
+def _faded(phantom: Phantom, seq: Sequence, slab: float) -> Phantom:
+    """Weights that fall smoothly to zero at the faces of the slab, outside the slices.
+
+    What little a refocusing pulse excites there is dephased by the crushers. Faces cut sharply would leave a rest that
+    no crusher dephases: a bright line across the image.
+    """
+    along = np.abs((phantom.position - seq.geometry.center) @ seq.geometry.rotation[:, SLICE])
+    used = _selective(seq)
+    start = float((np.abs(seq.rf.position[used]) + FLAT * seq.rf.thickness[used]).max())
+    share = np.clip((along - start) / (0.5 * slab - start), 0.0, 1.0)
+    return replace(phantom, weight=phantom.weight * np.cos(0.5 * np.pi * share) ** 2)
 
 
 def _refuse_sampling(given: list[str]) -> None:
@@ -103,12 +123,22 @@ def excited_slab(seq: Sequence) -> float | None:
 
     An inversion that is thicker than the slice needs no spins where nothing is excited.
     """
-    used = np.unique(seq.blocks.rf[seq.blocks.rf >= 0])
-    used = used[(seq.rf.slice_axis[used] == SLICE) & np.isfinite(seq.rf.thickness[used])]
-    used = used[np.isin(seq.rf.use[used], (Use.EXCITATION, Use.REFOCUSING))]
+    used = _selective(seq)
     if len(used) == 0:
         return None
     return 2.0 * float((np.abs(seq.rf.position[used]) + MARGIN * seq.rf.thickness[used]).max())
+
+
+def _selective(seq: Sequence) -> Int[np.ndarray, " pulses"]:
+    """Events that excite or refocus a slice."""
+    used = np.unique(seq.blocks.rf[seq.blocks.rf >= 0])
+    used = used[(seq.rf.slice_axis[used] == SLICE) & np.isfinite(seq.rf.thickness[used])]
+    return used[np.isin(seq.rf.use[used], (Use.EXCITATION, Use.REFOCUSING))]
+
+
+def _layered(seq: Sequence) -> bool:
+    """Whether the scan is of slices, whose voxels are cut into layers."""
+    return seq.recon is not None and seq.recon.matrix[SLICE] == 1 and len(_selective(seq)) > 0
 
 
 def _voxel(seq: Sequence, model: PhantomModel, side: float | None) -> tuple[float, float, float]:
@@ -118,12 +148,9 @@ def _voxel(seq: Sequence, model: PhantomModel, side: float | None) -> tuple[floa
         return plain[0], plain[1], plain[2]
     spacing = [seq.recon.fov[axis] / seq.recon.matrix[axis] for axis in range(3)]
     if seq.recon.matrix[SLICE] == 1:
-        spacing[SLICE] = model.voxel[SLICE] if excited_slab(seq) is None else _thinnest(seq) / LAYERS
+        spacing[SLICE] = (
+            float(seq.rf.thickness[_selective(seq)].min()) / LAYERS if _layered(seq) else model.voxel[SLICE]
+        )
     if side is not None:
         spacing[:2] = [side, side]
     return spacing[0], spacing[1], spacing[2]
-
-
-def _thinnest(seq: Sequence) -> float:
-    used = np.unique(seq.blocks.rf[seq.blocks.rf >= 0])
-    return float(seq.rf.thickness[used][np.isfinite(seq.rf.thickness[used])].min())

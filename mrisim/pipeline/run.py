@@ -79,7 +79,7 @@ def run(
         seed: Of the noise; each run of a sequence adds its own number.
         memory: Budget such as "4 GiB".
         voxel: Side of a voxel in the plane [m].
-        isochromats: Per voxel; default: what leaves no spurious echoes, within reason.
+        isochromats: Per voxel; a slice has 17 layers of voxels. Default: what leaves no spurious echoes, within reason.
         progress: True for a bar in the terminal, or a function of (what, share).
 
     Returns:

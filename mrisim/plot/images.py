@@ -103,7 +103,7 @@ def parameter_map(
     Args:
         estimate: Map in SI.
         slice_index: Which slice; the central one by default.
-        limits: Range of colours [SI]; zero to the 98th percentile by default.
+        limits: Range of colours [SI]; by default from zero to 2.5 medians at most.
         title: Instead of the name of the map.
 
     Returns:
@@ -115,7 +115,7 @@ def parameter_map(
     index = _slice_of(estimate.data, slice_index)
     factor, unit = _SHOWN_AS.get(estimate.unit, (1.0, estimate.unit))
     picture = _masked(estimate)[index] * factor
-    low, high = (limits[0] * factor, limits[1] * factor) if limits else (0.0, _bright(picture, 98.0))
+    low, high = (limits[0] * factor, limits[1] * factor) if limits else (0.0, _top(picture))
     figure = style.new_figure(4.4 * _aspect(estimate.grid) + 0.3, width=5.0)
     axes = figure.add_subplot()
     shown = _show(axes, picture, estimate.grid, _COLOUR_MAPS.get(estimate.name, "viridis"), low, high)
@@ -142,7 +142,7 @@ def map_comparison(
         truth: True map in SI.
         estimate: Fitted map on the same grid.
         slice_index: Which slice; the central one by default.
-        limits: Range of colours [SI]; by default zero to the 98th percentile of the truth.
+        limits: Range of colours [SI]; by default from zero to 2.5 medians of the truth at most.
         title: Instead of the name of the map.
 
     Returns:
@@ -159,7 +159,7 @@ def map_comparison(
     true, found = _masked(truth)[index] * factor, _masked(estimate)[index] * factor
     with np.errstate(divide="ignore", invalid="ignore"):
         difference = 100 * (found - true) / true
-    low, high = (limits[0] * factor, limits[1] * factor) if limits else (0.0, _bright(true, 98.0))
+    low, high = (limits[0] * factor, limits[1] * factor) if limits else (0.0, _top(true))
     figure = style.new_figure(style.PAGE_WIDTH / 3 * _aspect(estimate.grid) + 0.75)
     axes = figure.subplots(1, 3)
     colours = _COLOUR_MAPS.get(estimate.name, "viridis")
@@ -215,7 +215,7 @@ def overview(images: Mapping[str, Image], maps: Mapping[str, ParameterMap], *, t
         factor, unit = _SHOWN_AS.get(estimate.unit, (1.0, estimate.unit))
         picture = _masked(estimate)[estimate.data.shape[0] // 2] * factor
         colours = _COLOUR_MAPS.get(estimate.name, "viridis")
-        shown = _show(panel_axes, picture, estimate.grid, colours, 0.0, _bright(picture, 97.0))
+        shown = _show(panel_axes, picture, estimate.grid, colours, 0.0, _top(picture))
         bar = figure.colorbar(shown, ax=panel_axes, orientation="horizontal", pad=0.02, aspect=22, extend="max")
         bar.set_label(f"{estimate.name} / {unit}" if unit else estimate.name)
         bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
@@ -263,6 +263,12 @@ def _bright(values: np.ndarray, percentile: float = 99.7) -> float:
     return float(np.percentile(finite, percentile)) if finite.size else 1.0
 
 
+def _top(picture: np.ndarray) -> float:
+    """Upper end of the colours of a map: most of its values, and not those of fluid alone."""
+    finite = picture[np.isfinite(picture) & (picture > 0)]
+    return float(min(np.percentile(finite, 98), 2.5 * np.median(finite))) if finite.size else 1.0
+
+
 def _scale_bar(axes: Axes, grid: Grid, color: str = "white") -> None:
     width = grid.shape[0] * grid.spacing[0] * 1e3
     length = max(step for step in (1, 2, 5, 10, 20, 50, 100, 200) if step <= max(width / 4, 1))
@@ -270,10 +276,10 @@ def _scale_bar(axes: Axes, grid: Grid, color: str = "white") -> None:
     axes.plot([x, x + length], [y, y], color=color, linewidth=2.2, solid_capstyle="butt")
     axes.annotate(
         f"{length} mm",
-        (x + length / 2, y),
+        (x, y),
         xytext=(0, 3),
         textcoords="offset points",
-        ha="center",
+        ha="left",
         va="bottom",
         color=color,
         fontsize=7,
@@ -281,12 +287,14 @@ def _scale_bar(axes: Axes, grid: Grid, color: str = "white") -> None:
 
 
 def _caption(coordinates: Mapping[str, np.ndarray], row: int) -> str:
-    """TE, TR, TI and flip angle of one contrast, as far as they are known."""
+    """TE, TR, TI and a flip angle other than 90 degrees of one contrast, as far as they are known."""
     parts = []
     for name in ("te", "tr", "ti", "flip"):
         if name not in coordinates or not np.isfinite(coordinates[name][row]):
             continue
         value = float(coordinates[name][row])
+        if name == "flip" and abs(value - 0.5 * np.pi) < 1e-3:
+            continue
         text = show(value, ANGLE if name == "flip" else TIME, digits=4)
         parts.append(f"{'flip' if name == 'flip' else name.upper()} {text}")
     lines = [" · ".join(parts[:2]), " · ".join(parts[2:])]

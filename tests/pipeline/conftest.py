@@ -8,13 +8,13 @@ import pytest
 
 PHANTOM = """\
 mrisim: 1
-phantom: two tubes
+phantom: two boxes
 field: 3 T
 size: [56 mm, 56 mm, 24 mm]
 voxel: 2 mm
 shapes:
-  - {cylinder: {radius: 11 mm, center: [-13 mm, 4 mm, 0 mm]}, tissue: {T1: 500 ms, T2: 60 ms, PD: 0.8}}
-  - {cylinder: {radius: 11 mm, center: [13 mm, -5 mm, 0 mm]}, tissue: {T1: 1200 ms, T2: 110 ms, PD: 1}}
+  - {box: {size: [24 mm, 44 mm, 24 mm], center: [-13 mm, 3 mm, 0 mm]}, tissue: {T1: 500 ms, T2: 60 ms, PD: 0.8}}
+  - {box: {size: [24 mm, 44 mm, 24 mm], center: [14 mm, -2 mm, 0 mm]}, tissue: {T1: 1200 ms, T2: 110 ms, PD: 1}}
 """
 
 PROTOCOL = """\
@@ -33,7 +33,7 @@ scans:
 maps:
   T1: {fit: inversion_recovery, from: ir}
   T2: {fit: monoexponential, from: se, t1: T1}
-simulation: {isochromats: 11}
+simulation: {isochromats: 3}
 """
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from mrisim.data import Image, ParameterMap, RawData
 from mrisim.io import hdf5
-from mrisim.pipeline.phantoms import MARGIN
+from mrisim.pipeline.phantoms import FLAT, LAYERS, MARGIN
 
 BIAS = 0.01  # of the mean over a tube: slice profile, discrete spins and the fits together
 
@@ -35,8 +35,20 @@ def test_scans_on_one_slab_share_their_isochromats(exam):
     thickness = 5e-3  # of the spin echo
     along = np.asarray(phantom.position)[:, 2]
     assert np.ptp(along) == pytest.approx(2 * MARGIN * thickness, rel=0.1)
-    assert phantom.sampling.voxel == pytest.approx((2e-3, 2e-3, thickness))
-    assert phantom.sampling.isochromats == 11
+    assert phantom.sampling.voxel == pytest.approx((2e-3, 2e-3, thickness / LAYERS))
+    assert phantom.sampling.isochromats == 3
+
+
+def test_weights_fade_outside_the_slice(exam):
+    phantom, thickness = exam.scans["se"].phantom, 5e-3
+    along = np.abs(np.asarray(phantom.position)[:, 2])
+    weight = np.asarray(phantom.weight) / np.asarray(phantom.weight).max()
+    np.testing.assert_array_equal(weight[along <= FLAT * thickness], 1.0)
+    half_way = 0.5 * (FLAT + MARGIN) * thickness
+    near = np.abs(along - half_way) < 0.01 * thickness
+    slope = 0.5 * np.pi / (MARGIN - FLAT)  # of the weight half way, per thickness
+    np.testing.assert_allclose(weight[near], 0.5, atol=slope * 0.01)
+    assert weight.min() < 0.01
 
 
 def test_the_folder_holds_everything(exam):
@@ -80,7 +92,7 @@ def test_the_record_says_how_it_was_made(exam):
     phases = {"expand", "sample", "compile", "simulate", "reconstruct", "fit"}
     assert phases <= set(record["seconds"])
     assert {"mrisim", "jax", "numpy", "python", "device"} <= set(record["provenance"]["versions"])
-    assert record["provenance"]["options"]["isochromats"] == 11
+    assert record["provenance"]["options"]["isochromats"] == 3
     assert record["provenance"]["options"]["dtype"] == "float32"
     assert [run["parameters"]["TI"] for run in record["scans"]["ir"]] == [0.06, 0.4, 1.2, 3.0]
     assert record["scans"]["se"][0]["parameters"]["thickness"] == 5e-3

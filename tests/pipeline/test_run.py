@@ -92,8 +92,10 @@ def test_other_peoples_files_are_not(folder):
 
 def test_a_place_that_cannot_be_written_is_refused_before_anything_is_computed(folder):
     (folder / "file").write_text("")
+    seen = []
     with pytest.raises(ResourceError, match="must be writable, but is not"):
-        run("no_such_sequence", out=folder / "file" / "out")
+        quick(folder, out=folder / "file" / "out", progress=lambda what, share: seen.append(what))
+    assert seen == []
 
 
 @pytest.mark.parametrize(
