@@ -58,7 +58,7 @@ def random_shape(generator):
     return RFShape(edges=np.arange(n + 1) * 10e-6, samples=envelope / np.abs(envelope).max(), center=0.41 * MS)
 
 
-@pytest.mark.parametrize("seed", [1, 3])
+@pytest.mark.parametrize("seed", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_normal_form_equals_plain_stepping(seed):
     generator = np.random.default_rng(seed)
     seq, phantom = random_sequence(generator), random_spins(generator)

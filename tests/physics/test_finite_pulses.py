@@ -130,7 +130,7 @@ def test_order_of_the_relaxation_splitting_is_two():
     generator[:3, :3] = [[-100.0, b[2], -b[1]], [-b[2], -100.0, b[0]], [b[1], -b[0], -20.0]]
     generator[2, 3] = 20.0
     exact = (expm(generator * shape.duration) @ [0, 0, 1, 1])[:3]
-    groups = [2, 4, 8, 16, 32]
+    groups = [2, 8, 32]
     errors = [np.linalg.norm(through_pulse(waveform, seq.rf.amplitude[0], phantom, g)[0] - exact) for g in groups]
     order = np.polyfit(np.log(groups), np.log(errors), 1)[0]
     assert abs(order - 2) < 0.1

@@ -57,7 +57,7 @@ SYSTEMS = [
     graph_system("three pulses", oracles.three_pulses((71 * DEG, 52 * DEG, 104 * DEG)), 0.9, 0.2),
     graph_system("FISP", oracles.ssfp(30 * DEG, 10 * MS, 0.0), 1.0, 0.1, last=1),
     graph_system("PSIF", oracles.ssfp(30 * DEG, 10 * MS, 1.0), 1.0, 0.1, last=1),
-    graph_system("RF spoiling", oracles.rf_spoiled(15 * DEG, 117 * DEG, n=400), [1.0, 1.0], [0.045, 0.1]),
+    graph_system("RF spoiling", oracles.rf_spoiled(15 * DEG, 117 * DEG, n=150), [1.0, 1.0], [0.045, 0.1]),
     graph_system("random train", oracles.random_train(), 0.4, 0.09),
 ]
 
@@ -99,8 +99,8 @@ def test_three_pulses_make_five_echoes(flips):
 @pytest.mark.parametrize("constant", [-1.0, 0.0, 3.0])
 def test_constant_of_the_quadratic_phase_does_not_matter(constant):
     """n², n (n ± 1): a linear phase is an off-resonance, which the ensemble holds already."""
-    shots = oracles.rf_spoiled(15 * DEG, 117 * DEG, n=600, constant=constant)
-    reference = np.abs(list(graph_signal(oracles.rf_spoiled(15 * DEG, 117 * DEG, n=600), 1.0, 0.1, 1e-5)))
+    shots = oracles.rf_spoiled(15 * DEG, 117 * DEG, n=250, constant=constant)
+    reference = np.abs(list(graph_signal(oracles.rf_spoiled(15 * DEG, 117 * DEG, n=250), 1.0, 0.1, 1e-5)))
     signal = np.abs(graph_system("spoiled", shots, 1.0, 0.1).run()[0])
     assert signal == pytest.approx(reference, abs=1e-3)  # ensemble, physics of linear phase apart
 

@@ -23,7 +23,7 @@ SEQUENCES = {
     "flash_2d": {"matrix": "[96, 64]", "fov": "[220 mm, 200 mm]"},
     "gre_epi": {"matrix": "[64, 64]", "dummies": 0},
 }
-VOXELS = np.array([2.8, 2.0, 1.4, 1.0, 0.7, 0.5]) * 1e-3
+VOXELS = np.array([2.0, 1.4, 1.0, 0.7, 0.5]) * 1e-3
 
 
 @pytest.fixture(scope="module")
