@@ -57,8 +57,8 @@ def encoder(
 
 @partial(jax.jit, static_argnames="size")
 def sum_runs(emitted: Float[Array, "steps 2 spins"], size: int) -> Float[Array, "steps 2 runs"]:
-    """Sum over runs of neighboring spins that the encoding cannot tell apart."""
-    return emitted if size == 1 else emitted.reshape(*emitted.shape[:2], -1, size).sum(axis=-1)
+    """Sum over runs of spins that the encoding cannot tell apart; member j of run i is spin j · n_runs + i."""
+    return emitted if size == 1 else emitted.reshape(*emitted.shape[:2], size, -1).sum(axis=2)
 
 
 @jax.jit

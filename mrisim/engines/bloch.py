@@ -224,8 +224,8 @@ def precess(m: bloch.Vector, step: Steps, spins: Spins) -> bloch.Vector:
 def observe(m: bloch.Vector, step: Steps, spins: Spins) -> Float[Array, "2 spins"]:
     """Weighted transverse magnetisation at the first sample of the step's readout: real and imaginary part."""
     phase = product(step.readout_moment, spins.position) + spins.df * step.delay
-    decay = jnp.exp(-step.delay * spins.r2) * spins.weight
-    x, y, _ = bloch.turn((m[0] * decay, m[1] * decay, m[2]), -phase)
+    scale = bloch.decay(step.delay * spins.r2) * spins.weight
+    x, y, _ = bloch.turn((m[0] * scale, m[1] * scale, m[2]), -phase)
     return jnp.stack([x, y])
 
 

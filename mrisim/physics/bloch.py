@@ -17,6 +17,7 @@ from mrisim.physics.phase import Split, cos_sin, cos_sinc_short, dot, product
 Vector = tuple[Float[Array, " spins"], Float[Array, " spins"], Float[Array, " spins"]]
 Quaternion = tuple[Float[Array, " spins"], Vector]
 
+_GONE = 40.0  # time constants
 SHORT_TURN = 0.45  # about z [cycles]
 SHORT_FLIP = 0.2  # by the transmit field [cycles]; the two add up to under half a cycle
 
@@ -65,9 +66,18 @@ def turn(m: Vector, cycles: Array) -> Vector:
     return m[0] * cosine - m[1] * sine, m[0] * sine + m[1] * cosine, m[2]
 
 
+def decay(exponent: Array) -> Array:
+    """exp(-exponent), and zero where that is under the rounding of double precision.
+
+    What is left of transverse magnetisation after a long TR would otherwise be subnormal, and a processor takes a
+    hundred times longer over such a number.
+    """
+    return jnp.where(exponent > _GONE, 0.0, jnp.exp(-exponent))
+
+
 def relax(m: Vector, dt: Array, r1: Array, r2: Array, equilibrium: float = 1.0) -> Vector:
     """Relax for dt: transverse by exp(-dt r2), longitudinal towards the equilibrium."""
-    e1, e2 = jnp.exp(-dt * r1), jnp.exp(-dt * r2)
+    e1, e2 = decay(dt * r1), decay(dt * r2)
     recovery = -jnp.expm1(-dt * r1) * equilibrium if equilibrium else 0.0
     return m[0] * e2, m[1] * e2, m[2] * e1 + recovery
 
@@ -173,7 +183,7 @@ def propagate(
 
 def _relax_columns(columns, dt: Array, r1: Array, r2: Array):
     """Relax the images of the unit vectors (no recovery) and of zero (recovery)."""
-    e1, e2 = jnp.exp(-dt * r1), jnp.exp(-dt * r2)
+    e1, e2 = decay(dt * r1), decay(dt * r2)
     recovery = -jnp.expm1(-dt * r1)
     linear = tuple((x * e2, y * e2, z * e1) for x, y, z in columns[:3])
     x, y, z = columns[3]

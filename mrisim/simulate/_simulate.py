@@ -111,7 +111,7 @@ def simulate(
         _chunks.largest_chunk(),
     )
     work = _chunks.prepare(program, spins, spoiling == "ideal", tolerance, np.dtype(dtype), run)
-    n_chunks = -(-spins.n_spins // layout.chunk)
+    n_chunks = -(-spins.n_spins // _chunks.chunk_size(layout.chunk, run))
     with _compile_clock() as compiling, _advancer(progress, n_chunks) as advance:
         signal, _ = _chunks.run_chunks(work, spins, sensitivity, start, layout, advance)
     total = time.perf_counter() - lowered
