@@ -13,8 +13,10 @@ from mrisim.protocol import load_protocol
 from mrisim.sequence import load_sequence
 from mrisim.source import did_you_mean, read_source
 
+Kind = Literal["sequence", "phantom", "protocol"]
 
-def kind_of(name_or_path: str | Path) -> Literal["sequence", "phantom", "protocol"]:
+
+def kind_of(name_or_path: str | Path) -> Kind:
     """Kind of a specification: by the library that has the name, or by the file's keys.
 
     Raises:
@@ -29,8 +31,9 @@ def kind_of(name_or_path: str | Path) -> Literal["sequence", "phantom", "protoco
         data = read_source(path).data
         keys = data.keys() if isinstance(data, dict) else ()
         return "protocol" if "scans" in keys or "protocol" in keys else "phantom" if "phantom" in keys else "sequence"
-    for kind, folder in (("protocol", "protocols"), ("sequence", "sequences"), ("phantom", "phantoms")):
-        if str(name_or_path) in library_files(folder):
+    kinds: tuple[Kind, ...] = ("protocol", "sequence", "phantom")
+    for kind in kinds:
+        if str(name_or_path) in library_files(f"{kind}s"):
             return kind
     known = [name for folder in KINDS for name in library_files(folder)]
     rule = f"must be a name in the library or a .yaml file, but is '{name_or_path}'"

@@ -81,14 +81,14 @@ class PhantomSource:
 
     def _at(self, model: PhantomModel, seq: Sequence, isochromats: int) -> Phantom:
         sampling = self._sampling(model, seq, isochromats)
-        geometry = sampling.geometry
+        slab, geometry = excited_slab(seq), sampling.geometry
+        cut = slab is not None and sampling.extent[SLICE] >= slab * (1 - 1e-9)
+        fade = (_reach(seq, FLAT), _reach(seq, MARGIN)) if cut else None
         axes = (geometry.rotation.tobytes(), geometry.center.tobytes())
-        key = (sampling.extent, sampling.voxel, isochromats, *axes)
+        key = (sampling.extent, sampling.voxel, isochromats, fade, *axes)
         if key not in self._cache:
-            slab = excited_slab(seq)
-            whole = slab is None or sampling.extent[SLICE] < slab * (1 - 1e-9)
             phantom = model.sample(sampling)
-            self._cache[key] = phantom if whole else _faded(phantom, seq, slab)
+            self._cache[key] = phantom if fade is None else _faded(phantom, *fade)
         return self._cache[key]
 
     def _sampling(self, model: PhantomModel, seq: Sequence, count: int) -> Sampling:
@@ -99,16 +99,15 @@ class PhantomSource:
         return model.sampling(geometry=seq.geometry, voxel=whole.voxel, isochromats=count, slab=slab)
 
 
-def _faded(phantom: Phantom, seq: Sequence, slab: float) -> Phantom:
+def _faded(phantom: Phantom, start: float, stop: float) -> Phantom:
     """Weights that fall smoothly to zero at the faces of the slab, outside the slices.
 
     What little a refocusing pulse excites there is dephased by the crushers. Faces cut sharply would leave a rest that
     no crusher dephases: a bright line across the image.
     """
-    along = np.abs((phantom.position - seq.geometry.center) @ seq.geometry.rotation[:, SLICE])
-    used = _selective(seq)
-    start = float((np.abs(seq.rf.position[used]) + FLAT * seq.rf.thickness[used]).max())
-    share = np.clip((along - start) / (0.5 * slab - start), 0.0, 1.0)
+    geometry = phantom.sampling.geometry
+    along = np.abs((phantom.position - geometry.center) @ geometry.rotation[:, SLICE])
+    share = np.clip((along - start) / (stop - start), 0.0, 1.0)
     return replace(phantom, weight=phantom.weight * np.cos(0.5 * np.pi * share) ** 2)
 
 
@@ -123,10 +122,15 @@ def excited_slab(seq: Sequence) -> float | None:
 
     An inversion that is thicker than the slice needs no spins where nothing is excited.
     """
-    used = _selective(seq)
-    if len(used) == 0:
+    if len(_selective(seq)) == 0:
         return None
-    return 2.0 * float((np.abs(seq.rf.position[used]) + MARGIN * seq.rf.thickness[used]).max())
+    return 2.0 * _reach(seq, MARGIN)
+
+
+def _reach(seq: Sequence, thicknesses: float) -> float:
+    """Distance from the geometry's center to some thicknesses beyond the center of the outermost slice [m]."""
+    used = _selective(seq)
+    return float((np.abs(seq.rf.position[used]) + thicknesses * seq.rf.thickness[used]).max())
 
 
 def _selective(seq: Sequence) -> Int[np.ndarray, " pulses"]:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, ParamSpec
 
 import matplotlib
+from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -30,7 +31,7 @@ STYLE: dict[str, Any] = {
     "axes.linewidth": 0.7,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "axes.prop_cycle": matplotlib.cycler(color=CYCLE),
+    "axes.prop_cycle": cycler(color=CYCLE),
     "text.color": INK,
     "xtick.color": INK,
     "ytick.color": INK,
@@ -61,7 +62,7 @@ def styled(draw: Callable[_P, Figure]) -> Callable[_P, Figure]:
     def wrapper(*args: _P.args, **kwargs: _P.kwargs) -> Figure:
         with matplotlib.rc_context():
             matplotlib.rcdefaults()
-            matplotlib.rcParams.update(STYLE)
+            matplotlib.rcParams.update(STYLE)  # pyright: ignore[reportCallIssue, reportArgumentType]
             return draw(*args, **kwargs)
 
     return wrapper

@@ -32,15 +32,15 @@ def slice_profile(
     Returns:
         Figure with the position in mm.
     """
-    x, m = np.asarray(position) * 1e3, np.asarray(mxy)
+    x, m = np.asarray(position) * 1e3, np.asarray(mxy, dtype=complex)
     figure = style.new_figure(3.2)
     axes = figure.add_subplot()
     axes.axhline(0, color=style.GRAY, linewidth=0.5)
     if thickness is not None:
         axes.axvspan(-thickness * 500, thickness * 500, color=style.PALE, zorder=0, label="nominal slice")
     axes.plot(x, np.abs(m), color=style.INK, linewidth=1.6, label="|Mxy|")
-    axes.plot(x, m.real, color=style.BLUE, linewidth=1.0, linestyle="--", label="Mx")
-    axes.plot(x, m.imag, color=style.VERMILION, linewidth=1.0, linestyle="--", label="My")
+    axes.plot(x, np.real(m), color=style.BLUE, linewidth=1.0, linestyle="--", label="Mx")
+    axes.plot(x, np.imag(m), color=style.VERMILION, linewidth=1.0, linestyle="--", label="My")
     if mz is not None:
         axes.plot(x, np.asarray(mz), color=style.GREEN, linewidth=1.2, label="Mz")
     axes.set_xlim(x.min(), x.max())

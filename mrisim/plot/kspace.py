@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
-from matplotlib.collections import LineCollection
+from matplotlib.collections import Collection, LineCollection
 from matplotlib.figure import Figure
 
 from mrisim._types import Float
@@ -114,7 +114,7 @@ def _segments(k: np.ndarray, time: np.ndarray, edges: np.ndarray) -> tuple[list[
     return lines, np.array(seconds)
 
 
-def _draw_plane(figure: Figure, lines: list[np.ndarray], seconds: np.ndarray, drawn: tuple[int, ...]) -> LineCollection:
+def _draw_plane(figure: Figure, lines: list[np.ndarray], seconds: np.ndarray, drawn: tuple[int, ...]) -> Collection:
     axes = figure.add_subplot()
     axes.axhline(0, color=style.PALE, linewidth=0.8, zorder=0)
     axes.axvline(0, color=style.PALE, linewidth=0.8, zorder=0)
@@ -195,7 +195,9 @@ def _one_plane(raw: RawData, k: np.ndarray, edges: np.ndarray) -> np.ndarray:
     return chosen & (kz < kz[chosen].min() + 1.0)  # 1/m is finer than any field of view below a metre
 
 
-def _grid(k: Float[np.ndarray, "samples 3"], strength: np.ndarray) -> tuple[np.ndarray, tuple[float, ...]]:
+def _grid(
+    k: Float[np.ndarray, "samples 3"], strength: np.ndarray
+) -> tuple[np.ndarray, tuple[float, float, float, float]]:
     """Samples [dB] on the cells that they fall into, nan where there is none."""
     cells, edges = [], []
     for axis in (0, 1):
@@ -209,4 +211,4 @@ def _grid(k: Float[np.ndarray, "samples 3"], strength: np.ndarray) -> tuple[np.n
     picture = np.full((cells[1].max() + 1, cells[0].max() + 1), np.nan)
     with np.errstate(divide="ignore"):
         picture[cells[1], cells[0]] = 20 * np.log10(strength / max(strength.max(), np.finfo(float).tiny))
-    return picture, tuple(edges)
+    return picture, (edges[0], edges[1], edges[2], edges[3])
