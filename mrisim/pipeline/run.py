@@ -91,7 +91,7 @@ def run(
         ResourceError: memory, or a folder that cannot be written; nothing is left half-written.
 
     Example:
-        >>> result = run("spin_echo", phantom="ellipse_box", set={"matrix": 16, "TR": "200 ms"})
+        >>> result = run("spin_echo", phantom="brain", set={"matrix": 16}, isochromats=1)
         >>> result.image.data.shape
         (1, 1, 16, 16)
     """
