@@ -132,7 +132,7 @@ def lower(seq: Sequence, pulses: Pulses = "shaped", cuts: ArrayLike = ()) -> Pro
     Example:
         >>> import mrisim as mr
         >>> mr.lower(mr.load_sequence("fid")).n_samples
-        1024
+        2048
     """
     lowering = _Lowering(seq, pulses, np.unique(np.asarray(cuts, dtype=float)))
     return lowering.program()

@@ -151,7 +151,9 @@ def unit(text: str, gamma: float = GAMMA_BAR) -> tuple[float, Dimension]:
     if not re.fullmatch(_COMPOUND, text):
         known = [*_ATOMS, *_THROUGH_GAMMA]
         close = difflib.get_close_matches(text, known, n=1)
-        raise SpecError(f"must carry a known unit, but '{text}' is none" + (f". Did you mean '{close[0]}'" if close else ""))
+        raise SpecError(
+            f"must carry a known unit, but '{text}' is none" + (f". Did you mean '{close[0]}'" if close else "")
+        )
     factor, dimension, sign = 1.0, NUMBER, 1
     for operator, atom, exponent in re.findall(rf"([*/]?)(1|{_ATOM_PATTERN})(?:\^(-?\d+))?", text):
         sign = -1 if operator == "/" else 1
@@ -193,7 +195,9 @@ def parse(text: str | float | int, dimension: Dimension, gamma: float = GAMMA_BA
     if unit_text is None:
         if dimension == NUMBER:
             return number
-        raise SpecError(f"must be a {dimension} with its unit, but is '{text.strip()}'. Did you mean '{text.strip()} {_suggest(dimension)}'")
+        raise SpecError(
+            f"must be a {dimension} with its unit, but is '{text.strip()}'. Did you mean '{text.strip()} {_suggest(dimension)}'"
+        )
     factor, found = unit(unit_text, gamma)
     if found != dimension:
         raise SpecError(f"must be a {dimension}{_example(dimension)}, but is '{text.strip()}', a {found}")

@@ -83,7 +83,7 @@ def simulate(
         >>> water = mr.Phantom.from_arrays(position=[[0.0, 0.0, 0.0]], t1=1.0, t2=0.1)
         >>> raw = mr.simulate(mr.load_sequence("fid"), water)
         >>> raw.signal.shape
-        (1, 1024)
+        (1, 2048)
     """
     _check_choices(engine=engine, pulses=pulses, spoiling=spoiling, dtype=dtype)
     budget = None if memory is None else parse_memory(memory)
@@ -179,7 +179,7 @@ def signal(
         >>> import mrisim as mr
         >>> water = mr.Phantom.from_arrays(position=[[0.0, 0.0, 0.0]], t1=1.0, t2=0.1)
         >>> signal(mr.lower(mr.load_sequence("fid")), water).shape
-        (1, 1024)
+        (1, 2048)
     """
     kind = np.dtype(dtype)
     spins = jax.tree.map(jnp.asarray, bloch.place_spins(phantom, kind))
