@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -163,10 +162,11 @@ def cut_chunk(phantom: Phantom, places: Int[np.ndarray, " size"]) -> Phantom:
     return Phantom(**columns)
 
 
-def _propagators(work: Work, chunk: Phantom, spins: bloch.Spins) -> Float[Array, "pulses 4 3 spins"]:
+def _propagators(
+    work: Work, chunk: Phantom, placed: bloch.Spins, spins: bloch.Spins
+) -> Float[Array, "pulses 4 3 spins"]:
     """Propagators of all pulses for a chunk, from the store where an earlier run left them."""
-    placed, spins_of = bloch.place_spins(chunk, work.dtype), spins_key(chunk)
-    columns = []
+    spins_of, columns = spins_key(chunk), []
     for row, pulse in enumerate(played_pulses(work.program)):
         group, short = work.groups[row], bloch.is_short(*pulse, placed, work.tolerance)
         key = (spins_of, work.keys[row], group, short, str(work.dtype))
@@ -183,8 +183,9 @@ def run_chunk(
 ) -> Complex[np.ndarray, "coils samples"]:
     """Signal of one chunk of spins."""
     with precision(work.dtype):
-        spins = jax.tree.map(jnp.asarray, bloch.place_spins(chunk, work.dtype))
-        propagators = _propagators(work, chunk, spins)
+        placed = bloch.place_spins(chunk, work.dtype)
+        spins = jax.tree.map(jnp.asarray, placed)
+        propagators = _propagators(work, chunk, placed, spins)
         if sensitivity is not None:
             sensitivity = jnp.asarray(sensitivity, np.result_type(work.dtype, np.complex64))
         n_coils = 1 if sensitivity is None else sensitivity.shape[0]
@@ -225,8 +226,8 @@ def run_chunks(
     initial: Float[np.ndarray, "spins 3"] | None,
     layout: Plan,
     advance: Callable[[int], None],
-) -> tuple[Complex[np.ndarray, "coils samples"], float]:
-    """Sum of all chunks in order, and the seconds of the first, which compiles."""
+) -> Complex[np.ndarray, "coils samples"]:
+    """Sum of all chunks in order. The first runs alone: it compiles for the others."""
     size, n = chunk_size(layout.chunk, work.run), phantom.n_spins
     n_coils = 1 if sensitivity is None else sensitivity.shape[0]
     total = np.zeros((n_coils, work.program.n_samples), dtype=complex)
@@ -238,9 +239,7 @@ def run_chunks(
         state = None if initial is None else initial[rows]
         return run_chunk(work, cut_chunk(phantom, places), coils, state)
 
-    begin = time.perf_counter()
     total += one(0)
-    first = time.perf_counter() - begin
     advance(1)
     starts = iter(range(size, n, size))
     with ThreadPoolExecutor(max_workers=max(1, layout.workers)) as pool:
@@ -258,4 +257,4 @@ def run_chunks(
             for future in pending:
                 future.cancel()
             raise
-    return total, first
+    return total

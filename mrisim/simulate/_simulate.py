@@ -113,7 +113,7 @@ def simulate(
     work = _chunks.prepare(program, spins, spoiling == "ideal", tolerance, np.dtype(dtype), run)
     n_chunks = -(-spins.n_spins // _chunks.chunk_size(layout.chunk, run))
     with _compile_clock() as compiling, _advancer(progress, n_chunks) as advance:
-        signal, _ = _chunks.run_chunks(work, spins, sensitivity, start, layout, advance)
+        signal = _chunks.run_chunks(work, spins, sensitivity, start, layout, advance)
     total = time.perf_counter() - lowered
     k, times = seq.kspace()
     table = readout_table(seq)
