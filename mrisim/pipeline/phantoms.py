@@ -16,7 +16,7 @@ from mrisim.events.blocks import Sequence, Use
 from mrisim.io import hdf5
 from mrisim.phantom import PhantomModel, Sampling, load_model
 from mrisim.program import lower
-from mrisim.simulate.density import ALLOWED, judge_density
+from mrisim.simulate.density import ALLOWED, judge_density, resolves_slices
 from mrisim.units import LENGTH, parse
 
 MARGIN = 1.1  # thicknesses that the slab reaches beyond the center of the outermost slices
@@ -74,7 +74,7 @@ class PhantomSource:
         if _layered(seq):
             return self._at(model, seq, ISOCHROMATS)
         phantom = self._at(model, seq, FEWEST)
-        density = judge_density(lower(seq), seq.kspace()[0], phantom, spoiling)
+        density = judge_density(lower(seq), seq.kspace()[0], phantom, spoiling, resolved=resolves_slices(seq))
         if density is None or density.error <= ALLOWED or density.enough is None:
             return phantom
         return self._at(model, seq, min(density.enough, MOST))

@@ -162,7 +162,7 @@ def cut_chunk(phantom: Phantom, places: Int[np.ndarray, " size"]) -> Phantom:
     return Phantom(**columns)
 
 
-def _propagators(
+def propagators_of(
     work: Work, chunk: Phantom, placed: bloch.Spins, spins: bloch.Spins
 ) -> Float[Array, "pulses 4 3 spins"]:
     """Propagators of all pulses for a chunk, from the store where an earlier run left them."""
@@ -185,7 +185,7 @@ def run_chunk(
     with precision(work.dtype):
         placed = bloch.place_spins(chunk, work.dtype)
         spins = jax.tree.map(jnp.asarray, placed)
-        propagators = _propagators(work, chunk, placed, spins)
+        propagators = propagators_of(work, chunk, placed, spins)
         if sensitivity is not None:
             sensitivity = jnp.asarray(sensitivity, np.result_type(work.dtype, np.complex64))
         n_coils = 1 if sensitivity is None else sensitivity.shape[0]

@@ -24,7 +24,7 @@ from mrisim.physics.coils import CoilArray
 from mrisim.program import Program, Pulses, lower
 from mrisim.simulate import _chunks
 from mrisim.simulate._memory import parse_memory, plan
-from mrisim.simulate.density import judge_density
+from mrisim.simulate.density import judge_density, resolves_slices
 from mrisim.simulate.receive import Coils, Noise, add_noise, noise_finding, resolve_coils
 
 Spoiling = Literal["gradient", "ideal"]
@@ -120,7 +120,7 @@ def simulate(
     signal = _received(signal, program)
     per_sample = np.repeat(table.dwell, table.count)
     std = level.per_sample(per_sample, np.repeat(table.count, table.count), seq.recon)
-    density = judge_density(program, k, phantom, spoiling)
+    density = judge_density(program, k, phantom, spoiling, resolved=resolves_slices(seq))
     findings = (*seq.findings, *phantom.findings, *(density.findings() if density else ()), *noise_finding(level, std))
     noisy = add_noise(signal, std, seed) if std.any() else signal
     return RawData(

@@ -1,27 +1,37 @@
 """Are there enough isochromats per voxel? Too few make spurious echoes that look like anatomy.
 
 Half a cycle between neighbors per interval is necessary but not sufficient, because moments add up over many
-intervals. So one voxel is run with as many isochromats as the phantom has, and with twice as many until the signal
-stands still.
+intervals. So one voxel of the image is run through the engine, pulses as they are, with as many isochromats as the
+phantom has and with about twice as many again and again, until the signal stands still. Where the image does not
+resolve the slice direction, that voxel is the whole column of layers along it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import itertools
+from dataclasses import dataclass, replace
 from functools import cache
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
-from mrisim._types import Complex, Float
+from mrisim._types import Complex, Float, Int
 from mrisim.data import Phantom
+from mrisim.engines import bloch
 from mrisim.errors import Finding
-from mrisim.phantom.sampling import lattice
+from mrisim.events.blocks import Sequence
+from mrisim.phantom.sampling import Sampling, lattice
 from mrisim.program import Program
+from mrisim.simulate import _chunks
 
 ALLOWED = 0.01  # relative error of the voxel's signal (2-norm over readouts and tissues)
 MOST = 1500  # isochromats per voxel that the check tries
-_STEPS = 500  # of the sequence that the check runs
+_MOST_SPINS = 4 * 4096  # that it runs in all
+_READOUTS = 64  # that it runs at least, where the sequence has them
+_TOLERANCE = 1e-3
 _T2_PERCENTILES = (50.0, 95.0)  # of the phantom: the tissues that stand for all, the second for long coherence
+_SLICE = 2  # logical axis
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +39,7 @@ class Density:
     """What a voxel's sampling costs in accuracy."""
 
     isochromats: int  # per voxel, as sampled
+    layers: int  # voxels along what the image does not resolve
     error: float  # relative, estimated against the densest sampling tried
     enough: int | None  # isochromats per voxel whose doubling changes the signal by at most `ALLOWED`; None: not found
     longest_t2: float  # of the tissues tried [s]
@@ -37,17 +48,27 @@ class Density:
         """A finding where the sampling is too coarse."""
         if self.error <= ALLOWED:
             return ()
+        where = f"per voxel, {self.layers} layers of them," if self.layers > 1 else "per voxel"
         text = (
-            f"{self.isochromats} isochromats per voxel leave spurious echoes of about {self.error:.0%} of the signal "
-            f"(tissue with a T2 of up to {1e3 * self.longest_t2:.3g} ms)"
+            f"{self.isochromats} isochromat{'s' * (self.isochromats > 1)} {where} leave spurious echoes of about "
+            f"{self.error:.0%} of the signal (tissue with a T2 of up to {1e3 * self.longest_t2:.3g} ms)"
         )
         if self.enough is None:
-            return (Finding("isochromat density", text, f"Not even {MOST} would do: use spoiling='ideal'"),)
+            return (Finding("isochromat density", text, "No number that was tried would do: use spoiling='ideal'"),)
         return (Finding("isochromat density", text, f"Use {self.enough} per voxel"),)
 
 
+def resolves_slices(seq: Sequence) -> bool:
+    """Whether the image of a sequence resolves the slice direction; True where there is no image."""
+    return seq.recon is None or seq.recon.matrix[_SLICE] > 1
+
+
 def judge_density(
-    program: Program, k: Float[np.ndarray, "samples 3"], phantom: Phantom, spoiling: str = "gradient"
+    program: Program,
+    k: Float[np.ndarray, "samples 3"],
+    phantom: Phantom,
+    spoiling: str = "gradient",
+    resolved: bool = False,
 ) -> Density | None:
     """Error of the phantom's sampling under a program, and the sampling that would do.
 
@@ -58,35 +79,114 @@ def judge_density(
         k: Of its samples, as `Sequence.kspace` gives it: the encoding, which is no error, is taken out [1/m].
         phantom: The isochromats.
         spoiling: As in `simulate`.
+        resolved: Whether the image resolves the slice direction.
     """
-    weight = np.asarray(phantom.weight) * np.asarray(phantom.pd)
-    alive = np.flatnonzero(weight > 0)
+    alive = np.flatnonzero(np.asarray(phantom.weight) * np.asarray(phantom.pd) > 0)
     if phantom.sampling is None or not program.pulses.waveform or program.n_samples == 0 or len(alive) == 0:
         return None
-    t2 = np.asarray(phantom.t2)[alive]
-    spins = [alive[np.argmin(np.abs(t2 - np.percentile(t2, p, method="nearest")))] for p in _T2_PERCENTILES]
-    rates = np.array([[1 / float(phantom.t1[s]), 1 / float(phantom.t2[s])] for s in spins])
     sampling = phantom.sampling
-    axes = sampling.geometry.rotation * np.asarray(sampling.voxel)
+    layers, profile = (np.zeros(1), np.ones(1)) if resolved else _profile(phantom, sampling)
+    n = sampling.isochromats
+    counts = [n, *(m for m in _doublings(n) if m * len(layers) * len(_T2_PERCENTILES) <= _MOST_SPINS)]
+    probe, owner = _ladder(phantom, alive, layers, profile, counts)
+    signals = _signals(program, k, probe, owner, len(counts), spoiling == "ideal")
+    changes = [_difference(a, b) for a, b in itertools.pairwise(signals)]
+    still = [count for count, change in zip(counts[:-1], changes, strict=True) if change <= ALLOWED]
+    return Density(
+        isochromats=n,
+        layers=len(layers),
+        error=_difference(signals[0], signals[-1]),
+        enough=still[0] if still else None,
+        longest_t2=float(probe.t2.max()),
+    )
 
+
+def _profile(phantom: Phantom, sampling: Sampling) -> tuple[Float[np.ndarray, " layers"], Float[np.ndarray, " layers"]]:
+    """Places of the layers along the slice direction [m] and their weight, which falls off at the faces of a slab."""
+    geometry, side = sampling.geometry, sampling.voxel[_SLICE]
+    along = (np.asarray(phantom.position) - geometry.center) @ geometry.rotation[:, _SLICE]
+    layer = np.round(along / side).astype(int)
+    weight = np.asarray(phantom.weight)
+    low = int(layer.min())
+    heaviest = np.zeros(int(layer.max()) - low + 1)
+    np.maximum.at(heaviest, layer - low, weight)
+    return (low + np.arange(len(heaviest))) * side, heaviest / heaviest.max()
+
+
+def _ladder(
+    phantom: Phantom,
+    alive: Int[np.ndarray, " n"],
+    layers: Float[np.ndarray, " layers"],
+    profile: Float[np.ndarray, " layers"],
+    counts: list[int],
+) -> tuple[Phantom, Int[np.ndarray, " spins"]]:
+    """The voxel with each number of isochromats and each tissue, and which of both a spin belongs to."""
+    sampling = phantom.sampling
+    t2 = np.asarray(phantom.t2)[alive]
+    tissues = [alive[np.argmin(np.abs(t2 - np.percentile(t2, p, method="nearest")))] for p in _T2_PERCENTILES]
+    positions, weights = [], []
+    for count in counts:
+        points = (lattice(count) * np.asarray(sampling.voxel))[None] + np.array([0.0, 0.0, 1.0]) * layers[:, None, None]
+        points = points.reshape(-1, 3)
+        share = np.interp(points[:, _SLICE], layers, profile)
+        positions.append(points @ sampling.geometry.rotation.T + sampling.geometry.center)
+        weights.append(share / share.sum())
+    sizes = [len(p) for p in positions]
+    n_tissues = len(tissues)
+    spin = np.repeat(tissues, sum(sizes))
+    probe = Phantom.from_arrays(
+        position=np.tile(np.concatenate(positions), (n_tissues, 1)),
+        t1=np.asarray(phantom.t1)[spin],
+        t2=np.asarray(phantom.t2)[spin],
+        weight=np.tile(np.concatenate(weights), n_tissues),
+    )
+    owner = np.repeat(np.arange(len(counts)), sizes)
+    return probe, np.concatenate([owner + tissue * len(counts) for tissue in range(n_tissues)])
+
+
+def _signals(
+    program: Program,
+    k: Float[np.ndarray, "samples 3"],
+    probe: Phantom,
+    owner: Int[np.ndarray, " spins"],
+    n_counts: int,
+    ideal: bool,
+) -> list[Complex[np.ndarray, " rows"]]:
+    """Signal of the voxel at the first sample of each readout, encoding taken out, for each number of isochromats."""
+    dtype = np.dtype(np.float32)
+    work = _chunks.prepare(program, probe, ideal, _TOLERANCE, dtype)
     first = np.zeros(program.n_steps, dtype=int)
     for readout in program.readouts:
         first[readout.step] = readout.first
-    echo = program.steps.readout_moment - k[first]
+    length = len(work.segments[0].steps.pulse)
+    rows = np.flatnonzero(program.steps.readout >= 0)
+    n_segments = rows[:_READOUTS][-1] // length + 1
+    work = replace(work, segments=work.segments[:n_segments])
+    rows = rows[rows < n_segments * length]
+    size = _chunks.chunk_size(_chunks.largest_chunk(), 1)
+    total = np.zeros((len(rows), owner.max() + 1), dtype=complex)
+    for start in range(0, probe.n_spins, size):
+        places = np.arange(start, start + size)
+        chunk = _chunks.cut_chunk(probe, places)
+        emitted = np.concatenate(list(_emitted(work, chunk)))[rows]
+        phase = k[first[rows]] @ np.asarray(chunk.position).T
+        m = (emitted[:, 0] + 1j * emitted[:, 1]) * np.exp(2j * np.pi * phase)
+        share = np.zeros((size, total.shape[1]))
+        inside = places < probe.n_spins
+        share[inside, owner[places[inside]]] = 1.0
+        total += m @ share
+    return list(total.reshape(len(rows), -1, n_counts).transpose(2, 0, 1).reshape(n_counts, -1))
 
-    def run(n: int) -> Complex[np.ndarray, "rows tissues"]:
-        return _voxel_signal(program, echo, lattice(n)[:, :3] @ axes.T, rates, spoiling == "ideal")
 
-    n = sampling.isochromats
-    signals, enough = {n: run(n)}, None
-    for finer in _doublings(n):
-        signals[finer] = run(finer)
-        coarser = max(m for m in signals if m < finer)
-        if _difference(signals[coarser], signals[finer]) <= ALLOWED:
-            enough = coarser
-            break
-    error = _difference(signals[n], signals[max(signals)])
-    return Density(isochromats=n, error=error, enough=enough, longest_t2=float(1 / rates[:, 1].min()))
+def _emitted(work: _chunks.Work, chunk: Phantom):
+    """Weighted transverse magnetisation at the first sample of each readout, segment by segment."""
+    placed = bloch.place_spins(chunk, work.dtype)
+    spins = jax.tree.map(jnp.asarray, placed)
+    propagators = _chunks.propagators_of(work, chunk, placed, spins)
+    state = bloch.init(spins)
+    for segment in work.segments:
+        state, emitted = bloch.evolve(state, segment.steps, propagators, spins)
+        yield np.asarray(emitted)
 
 
 @cache
@@ -104,60 +204,6 @@ def _next_prime(n: int) -> int:
     return n
 
 
-def _difference(a: Complex[np.ndarray, "rows tissues"], b: Complex[np.ndarray, "rows tissues"]) -> float:
+def _difference(a: Complex[np.ndarray, " rows"], b: Complex[np.ndarray, " rows"]) -> float:
     norm = float(np.linalg.norm(b))
     return float(np.linalg.norm(a - b)) / norm if norm > 0 else 0.0
-
-
-def _voxel_signal(
-    program: Program,
-    echo: Float[np.ndarray, "steps 3"],
-    position: Float[np.ndarray, "spins 3"],
-    rates: Float[np.ndarray, "tissues 2"],
-    ideal: bool,
-) -> Complex[np.ndarray, "rows tissues"]:
-    """Mean transverse magnetisation at each readout, encoding taken out, pulses as rotations by their nominal flip.
-
-    `echo`: what the readout's moment adds beyond the encoding [1/m].
-    """
-    steps, flips = program.steps, np.nan_to_num(program.pulses.flip)
-    r1, r2 = rates[:, :1], rates[:, 1:]
-    halves = _pulse_phasors(program, position)
-    shape = (len(rates), len(position))
-    mxy, mz, rows = np.zeros(shape, dtype=complex), np.ones(shape), []
-    for i in range(min(program.n_steps, _STEPS)):
-        if ideal and steps.excitation[i]:
-            mxy = np.zeros_like(mxy)
-        if steps.pulse[i] >= 0:
-            before, after = halves[steps.pulse[i]]
-            mxy, mz = _rotate(mxy * before, mz, flips[steps.pulse[i]], steps.phase[i])
-            mxy = mxy * after
-        if steps.readout[i] >= 0:
-            decay = np.exp(-steps.readout_delay[i] * r2[:, 0])
-            rows.append((mxy * _phasor(position, echo[i])).mean(axis=1) * decay)
-        mxy = mxy * (np.exp(-steps.duration[i] * r2) * _phasor(position, steps.moment[i]))
-        mz = 1 + (mz - 1) * np.exp(-steps.duration[i] * r1)
-    return np.array(rows) if rows else np.zeros((1, len(rates)), dtype=complex)
-
-
-def _pulse_phasors(program: Program, position: Float[np.ndarray, "spins 3"]) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Dephasing by the gradients of each pulse before and after its center."""
-    result = []
-    for waveform, center in zip(program.pulses.waveform, program.pulses.center, strict=True):
-        played = program.waveforms[waveform]
-        early = np.cumsum(played.dt) <= center * (1 + 1e-9)
-        parts = (played.moment[early].sum(axis=0), played.moment[~early].sum(axis=0))
-        result.append((_phasor(position, parts[0]), _phasor(position, parts[1])))
-    return result
-
-
-def _rotate(mxy: np.ndarray, mz: np.ndarray, flip: float, phase: float) -> tuple[np.ndarray, np.ndarray]:
-    """Instantaneous left-handed rotation by flip about the axis at phase: z goes to +y for phase 0."""
-    local = mxy * np.exp(-1j * phase)
-    cosine, sine = np.cos(flip), np.sin(flip)
-    y, z = local.imag * cosine + mz * sine, mz * cosine - local.imag * sine
-    return (local.real + 1j * y) * np.exp(1j * phase), z
-
-
-def _phasor(position: Float[np.ndarray, "spins 3"], moment: Float[np.ndarray, " 3"]) -> Complex[np.ndarray, " spins"]:
-    return np.exp(-2j * np.pi * (position @ moment))

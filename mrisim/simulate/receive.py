@@ -97,12 +97,14 @@ class Noise:
             recon: Matrix and field of view that an SNR refers to.
 
         Raises:
-            ConsistencyError: an SNR without a matrix to refer it to.
+            ConsistencyError: nothing given, or an SNR without a matrix to refer it to.
         """
         if self.std is not None:
             return np.full(len(dwell), self.std)
         if self.density is not None:
             return self.density / np.sqrt(dwell)
+        if self.snr is None:
+            raise ConsistencyError(Problem("must give one of std, density and snr, but gives none", path="noise"))
         if recon is None:
             raise ConsistencyError(
                 Problem("must be a standard deviation, because the sequence states no matrix for an SNR", path="noise")

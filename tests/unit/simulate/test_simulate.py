@@ -11,11 +11,12 @@ from physics.build import ADC, DEG, MS, RF, Block, build, lobe, spins
 from mrisim.encoding import matrix
 from mrisim.engines import bloch
 from mrisim.errors import ConsistencyError, ResourceError, SpecError
-from mrisim.phantom import load_phantom
+from mrisim.phantom import load_model, load_phantom
 from mrisim.program import lower
 from mrisim.sequence import load_sequence
 from mrisim.simulate import _chunks, simulate, trace
 from mrisim.simulate._memory import SMALLEST_CHUNK, parse_memory, plan
+from mrisim.simulate.density import ALLOWED, judge_density
 
 WATER = {"t1": 1.0, "t2": 0.1}
 
@@ -168,3 +169,23 @@ def test_density_of_isochromats_is_judged():
     topics = [f.topic for f in simulate(seq, few).findings]
     assert "isochromat density" in topics
     assert "isochromat density" not in [f.topic for f in simulate(seq, few, spoiling="ideal").findings]
+
+
+def test_density_of_a_slice_is_that_of_its_column_of_layers():
+    """An image does not resolve the slice: layers count as isochromats, and the pulses' own profile is judged."""
+    seq = load_sequence("spin_echo", matrix="[32, 32]", TR="10 s")
+    model = load_model("ellipse_box", extrude="12 mm")
+    thickness = float(seq.rf.thickness.min())
+
+    def judged(n: int, pulses: str = "shaped"):
+        voxel = (8e-3, 8e-3, thickness / n)
+        phantom = model.sample(model.sampling(geometry=seq.geometry, voxel=voxel, isochromats=1, slab=2.2 * thickness))
+        return judge_density(lower(seq, pulses), seq.kspace()[0], phantom, resolved=False)
+
+    coarse, fine = judged(6), judged(17)
+    assert coarse.layers == 13  # 2.2 slices of 6 layers, whole layers about the center
+    assert fine.error < ALLOWED < coarse.error
+    # instantaneous pulses excite what their box holds, so free induction of an imperfect refocusing pulse is not there
+    assert judged(6, "ideal").error < coarse.error
+    (finding,) = coarse.findings()
+    assert "13 layers" in finding.text
