@@ -102,8 +102,8 @@ def place_waveform(
     half = 0.5 * dt.sum(axis=1)
     relaxation = half + xp.concatenate([xp.zeros(1), half[:-1]])
     whole = bloch.WaveformSteps(
-        rotation_x=area.real.astype(dtype),
-        rotation_y=area.imag.astype(dtype),
+        rotation_x=xp.real(area).astype(dtype),
+        rotation_y=xp.imag(area).astype(dtype),
         dt=dt.astype(dtype),
         moment=split(moment, dtype),
         relaxation=relaxation.astype(dtype),

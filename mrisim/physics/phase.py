@@ -26,8 +26,8 @@ def split(x: Float[Array, "*shape"], dtype: np.dtype) -> Split:
     """
     xp = np if isinstance(x, np.ndarray) else jnp
     if np.dtype(dtype) == np.float64:
-        x = xp.asarray(x, dtype=dtype)
-        return Split(x, xp.zeros_like(x))
+        whole = xp.asarray(x, dtype=dtype)
+        return Split(whole, xp.zeros_like(whole))
     mantissa, exponent = xp.frexp(x)
     head = xp.ldexp(xp.round(mantissa * 2.0**_SPLIT_BITS), exponent - _SPLIT_BITS)
     return Split(head.astype(dtype), (x - head).astype(dtype))
@@ -43,17 +43,22 @@ def product(k: Split, r: Split) -> Float[Array, " spins"]:
     Returns:
         Phase modulo one, up to a few cycles of rest that float32 still resolves [cycles].
     """
-    total = 0.0
-    for axis in range(3):
+
+    def along(axis: int) -> Array:
         exact = k.head[axis] * r.head[axis]
-        exact = exact - jnp.round(exact)
-        total = total + exact + (k.head[axis] * r.tail[axis] + k.tail[axis] * (r.head[axis] + r.tail[axis]))
-    return total
+        rest = k.head[axis] * r.tail[axis] + k.tail[axis] * (r.head[axis] + r.tail[axis])
+        return exact - jnp.round(exact) + rest
+
+    return along(0) + along(1) + along(2)
 
 
 def dot(k: Split, r: Split) -> Float[Array, " spins"]:
     """k · r in cycles, not reduced: for the short moments within a pulse."""
-    return sum(k.head[i] * r.head[i] + (k.head[i] * r.tail[i] + k.tail[i] * (r.head[i] + r.tail[i])) for i in range(3))
+
+    def along(i: int) -> Array:
+        return k.head[i] * r.head[i] + (k.head[i] * r.tail[i] + k.tail[i] * (r.head[i] + r.tail[i]))
+
+    return along(0) + along(1) + along(2)
 
 
 def _fit(function, n_terms: int) -> tuple[float, ...]:

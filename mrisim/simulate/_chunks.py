@@ -178,7 +178,7 @@ def propagators_of(
 def run_chunk(
     work: Work,
     chunk: Phantom,
-    sensitivity: Complex[np.ndarray, "coils spins"] | None,
+    sensitivity: Complex[Array, "coils spins"] | None,
     initial: Float[np.ndarray, "spins 3"] | None,
 ) -> Complex[np.ndarray, "coils samples"]:
     """Signal of one chunk of spins."""
