@@ -7,7 +7,7 @@ Grammar (every length, time and angle with its unit):
     description, reference            # text
     phantom: name or file, or {name: …, field: …, parameters of the phantom: …}
     scans:
-      name: {sequence: name or file, set: {parameter: value}, each: {parameter: [values]}, simulation: {…}}
+      name: {sequence: name or file, set: {parameter: value}, each: {parameter: [values]}, simulation: {…}, bids: T1w}
     maps:
       name: {fit: …, from: scan, options of the fit}
     simulation: {isochromats, voxel, coils, noise, pulses, spoiling}
@@ -30,6 +30,7 @@ from mrisim.errors import Problem, SpecError
 from mrisim.paths import library_files
 from mrisim.source import Source, did_you_mean, inside_folder, read_source, validate
 
+BidsSuffix = Literal["T1w", "T2w", "T2starw", "PDw", "FLAIR", "IRT1", "MESE", "MEGRE", "VFA"]
 MAX_SCANS = 64
 MAX_VALUES = 256
 
@@ -68,6 +69,7 @@ class ScanModel(_Model):
         default_factory=dict, description="parameter → values; one run per value, stacked into one series"
     )
     simulation: ScanSimulationModel = Field(default_factory=ScanSimulationModel)
+    bids: BidsSuffix | None = Field(default=None, description="suffix in the BIDS dataset; else it follows from times")
 
 
 class MapModel(BaseModel):
@@ -108,6 +110,7 @@ class Scan:
     runs: tuple[Mapping[str, Value], ...]
     varied: tuple[str, ...] = ()  # parameters that differ between the runs
     simulation: Mapping[str, Any] = field(default_factory=dict)
+    bids: str = ""  # suffix in the BIDS dataset, where chosen
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -229,7 +232,14 @@ def _scan(name: str, scan: ScanModel, source: Source) -> Scan:
     if Path(sequence).suffix in (".yaml", ".yml"):
         sequence = str(inside_folder(source.folder, sequence))
     simulation = scan.simulation.model_dump(exclude_none=True)
-    return Scan(name=name, sequence=sequence, runs=runs, varied=tuple(scan.each), simulation=simulation)
+    return Scan(
+        name=name,
+        sequence=sequence,
+        runs=runs,
+        varied=tuple(scan.each),
+        simulation=simulation,
+        bids=scan.bids or "",
+    )
 
 
 def _scan_problems(model: ProtocolModel, source: Source) -> list[Problem]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mrisim.io import hdf5
+from mrisim.io import bids, hdf5
 from mrisim.io.record import plain
 from mrisim.pipeline.figures import draw_all
 from mrisim.pipeline.output import FORMAT, MARKER
@@ -21,7 +21,8 @@ REPORT = "report.html"
 def write(result: Result, folder: Path, clock: Clock) -> Result:
     """Write everything into a folder; the report comes last, because it holds the figures and the seconds.
 
-    Layout: `kspace/SCAN.h5`, `images/SCAN.h5`, `maps.h5`, `figures/*.png`, `report.html`, `run.json`.
+    Layout: `kspace/SCAN.h5`, `images/SCAN.h5`, `maps.h5`, `bids/` (a BIDS dataset, where there are images),
+    `figures/*.png`, `report.html`, `run.json`.
     """
     with clock.phase("files", "Writing files"):
         _write_data(result, folder)
@@ -47,6 +48,28 @@ def _write_data(result: Result, folder: Path) -> None:
     if result.maps:
         truth = {f"{name}_truth": value for name, value in result.truth.items()}
         hdf5.save(folder / "maps.h5", {**result.maps, **truth})
+    _write_bids(result, folder / "bids")
+
+
+def _write_bids(result: Result, folder: Path) -> None:
+    chosen = {scan.name: scan.bids for scan in result.protocol.scans}
+    series = tuple(
+        bids.Series(name=name, image=scan.image, sequence=scan.sequences[0], suffix=chosen.get(name, ""))
+        for name, scan in result.scans.items()
+        if scan.image is not None
+    )
+    if not series:
+        return
+    folder.mkdir()
+    dataset = bids.Dataset(
+        name=result.protocol.name,
+        series=series,
+        maps=result.maps,
+        truth=result.truth,
+        phantom=Path(result.protocol.phantom).stem,
+        description=result.protocol.description,
+    )
+    bids.write_dataset(folder, dataset)
 
 
 def _record(result: Result) -> dict[str, Any]:
