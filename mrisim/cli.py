@@ -340,7 +340,7 @@ def found_times(table: ReadoutTable) -> str:
     from mrisim.units import show as text
 
     parts = []
-    for name in ("te", "tr", "ti"):
+    for name in ("te", "tr", "ti", "ts"):
         values = np.unique(np.round(getattr(table, name)[np.isfinite(getattr(table, name))], 9))
         if len(values) == 0:
             continue

@@ -259,6 +259,11 @@ class ReadoutTable:
     tr: Float[np.ndarray, " readouts"]  # between the last two excitations of the slice [s], nan without
     flip: Float[np.ndarray, " readouts"]  # nominal flip angle of the last excitation [rad]
     labels: Mapping[str, Int[np.ndarray, " readouts"]]  # LIN, PAR, SLC, ECO, REP, AVG, SET, SEG, REV, …
+    ts: Float[np.ndarray, " readouts"] | None = None  # as ti, from the last saturation of the slice [s]; nan without
+
+    def __post_init__(self):
+        if self.ts is None:
+            object.__setattr__(self, "ts", np.full(len(self.start), np.nan))
 
     def __len__(self) -> int:
         return len(self.start)
@@ -291,7 +296,7 @@ class RawData:
 class Image:
     """Complex image: axes (contrast, z, y, x). Its value is the mean of pd · M⁺ over the voxel.
 
-    `coordinates` hold what distinguishes the contrasts, one value each: te, ti, tr [s], flip [rad].
+    `coordinates` hold what distinguishes the contrasts, one value each: te, ti, ts, tr [s], flip [rad].
     """
 
     data: Complex[np.ndarray, "contrast z y x"]

@@ -28,15 +28,18 @@ def readout_table(seq: Sequence) -> ReadoutTable:
     row = excitation[np.maximum(last, 0)] if len(excitation) else np.zeros(len(middle), dtype=int)
     nothing = np.full(len(middle), np.nan)
     if len(excitation) == 0:
-        te = ti = tr = flip = nothing
+        te = ti = ts = tr = flip = nothing
     else:
         te = np.where(known, middle - pulses.center[row], np.nan)
-        ti = np.where(known, _since_inversion(seq, pulses, use, row), np.nan)
+        ti = np.where(known, _since(seq, pulses, np.flatnonzero(use == Use.INVERSION), row), np.nan)
+        ts = np.where(known, _since(seq, pulses, _saturations(seq, pulses), row), np.nan)
         tr = np.where(known, _repetition(seq, pulses, excitation)[np.maximum(last, 0)], np.nan)
         flip = np.where(known, seq.rf.flip[pulses.event[row]], np.nan)
     start = np.concatenate([[0], np.cumsum(readouts.count)])[:-1].astype(int)
     labels = {name: values[readouts.block] for name, values in seq.blocks.labels.items()}
-    return ReadoutTable(start=start, count=readouts.count, dwell=dwell, te=te, ti=ti, tr=tr, flip=flip, labels=labels)
+    return ReadoutTable(
+        start=start, count=readouts.count, dwell=dwell, te=te, ti=ti, ts=ts, tr=tr, flip=flip, labels=labels
+    )
 
 
 def _last_before(events: Float[np.ndarray, " n"], times: Float[np.ndarray, " m"]) -> Int[np.ndarray, " m"]:
@@ -49,13 +52,21 @@ def _slice_of(seq: Sequence, pulses: PulseInstances, rows: Int[np.ndarray, " n"]
     return np.where(np.isinf(seq.rf.thickness[event]), np.inf, np.round(seq.rf.position[event], 9))
 
 
-def _since_inversion(seq: Sequence, pulses: PulseInstances, use: np.ndarray, excitation: np.ndarray) -> np.ndarray:
-    """Time from the last inversion that acts on the same slice to each excitation [s], nan without."""
-    inversion = np.flatnonzero(use == Use.INVERSION)
+def _saturations(seq: Sequence, pulses: PulseInstances) -> Int[np.ndarray, " n"]:
+    """Pulses that saturate water: not those that select no slice and lie beside it, such as fat saturation."""
+    width = np.array([shape.bandwidth for shape in seq.rf_shapes])[seq.rf.shape]
+    beside = np.isinf(seq.rf.thickness) & (np.abs(seq.rf.frequency) > 0.5 * width)
+    return np.flatnonzero(((seq.rf.use == Use.SATURATION) & ~beside)[pulses.event])
+
+
+def _since(
+    seq: Sequence, pulses: PulseInstances, preparation: Int[np.ndarray, " m"], excitation: Int[np.ndarray, " n"]
+) -> Float[np.ndarray, " n"]:
+    """Time from the last preparation pulse that acts on the same slice to each excitation [s], nan without."""
     result = np.full(len(excitation), np.nan)
-    where, at = _slice_of(seq, pulses, inversion), _slice_of(seq, pulses, excitation)
+    where, at = _slice_of(seq, pulses, preparation), _slice_of(seq, pulses, excitation)
     for position in np.unique(at):
-        fitting = inversion[(where == position) | np.isinf(where)]
+        fitting = preparation[(where == position) | np.isinf(where)]
         rows = np.flatnonzero(at == position)
         index = _last_before(pulses.center[fitting], pulses.center[excitation[rows]])
         found = index >= 0

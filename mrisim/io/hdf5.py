@@ -93,6 +93,7 @@ _LAYOUT: dict[type, dict[str, _Part]] = {
         "dwell": _Array("s"),
         "te": _Array("s"),
         "ti": _Array("s"),
+        "ts": _Array("s"),
         "tr": _Array("s"),
         "flip": _Array("rad"),
         "labels": _Table({}),
@@ -124,7 +125,7 @@ _LAYOUT: dict[type, dict[str, _Part]] = {
     Image: {
         "data": _Array(""),
         "grid": _Nested(Grid),
-        "coordinates": _Table({"te": "s", "ti": "s", "tr": "s", "flip": "rad"}),
+        "coordinates": _Table({"te": "s", "ti": "s", "ts": "s", "tr": "s", "flip": "rad"}),
         "name": _Value(str),
         "unit": _Value(str),
         "findings": _Json(_findings),

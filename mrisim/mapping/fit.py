@@ -46,7 +46,7 @@ def fit_maps(
     * all: `from`, the name of the series; `threshold`, the share of the largest magnitude in the series below which a
       voxel is background (0.05).
 
-    TE, TI and TR come from the coordinates of the image. Where TR is nan, the scan starts from equilibrium.
+    TE, TI, TS and TR come from the coordinates of the image. Where TR is nan, the scan starts from equilibrium.
 
     Args:
         image: One series, or several by the name that `from` gives; contrasts along the first axis.
@@ -143,7 +143,7 @@ def _inversion_recovery(image: Image, signal: np.ndarray, spec: Mapping[str, Any
 
 def _saturation_recovery(image: Image, signal: np.ndarray, spec: Mapping[str, Any], t1: None) -> FitResult:
     te = image.coordinates["te"] if spec.get("spin_echo", False) else None
-    recovery = image.coordinates["ts"] if "ts" in image.coordinates else _repetition_times(image)
+    recovery = image.coordinates["ts"] if _has_ts(image) else _repetition_times(image)
     return t1_fits.fit_saturation_recovery(signal, recovery, te=te)
 
 
@@ -155,9 +155,13 @@ def _monoexponential(image: Image, signal: np.ndarray, spec: Mapping[str, Any], 
 METHODS = {
     "inversion_recovery": Method(_inversion_recovery, ("data",), ("T1",), ("te", "tr", "flip")),
     "saturation_recovery": Method(_saturation_recovery, ("spin_echo",), ("T1", "PD"), ("te", "ti", "flip")),
-    "monoexponential": Method(_monoexponential, ("t1",), ("T2", "T2star", "PD"), ("ti", "tr", "flip")),
+    "monoexponential": Method(_monoexponential, ("t1",), ("T2", "T2star", "PD"), ("ti", "ts", "tr", "flip")),
 }
 SETTING = {"inversion_recovery": "ti", "saturation_recovery": "tr", "monoexponential": "te"}
+
+
+def _has_ts(image: Image) -> bool:
+    return bool(np.isfinite(np.asarray(image.coordinates.get("ts", np.nan), dtype=float)).all())
 
 
 def _repetition_times(image: Image) -> Float[np.ndarray, " contrast"]:
@@ -236,9 +240,13 @@ def _check_series(path: str, spec: Mapping[str, Any], series: Mapping[str, Image
     image = _series("", spec, series)
     setting = SETTING[spec["fit"]]
     values = np.asarray(image.coordinates.get(setting, np.nan), dtype=float)
-    if spec.get("spin_echo", False) is True and "ts" in image.coordinates:
+    if spec.get("spin_echo", False) is True and _has_ts(image):
         rule = "must be left out where ts is known, because the refocusing pulse comes after the recovery, but is given"
         return [Problem(rule, path=f"{path}.spin_echo")]
+    delays = np.isnan(np.asarray(image.coordinates.get("ts", np.nan), dtype=float))
+    if setting == "tr" and delays.any() and not delays.all():
+        rule = "must have images with a ts each or none at all, but ts is unknown for some"
+        return [Problem(rule, "Leave out the scans without a saturation", f"{path}.fit")]
     if setting != "tr" and np.isnan(values).any():
         rule = f"must have images with a {setting} each, but {setting} is unknown for some"
         return [Problem(rule, "Reconstruct a sequence that has one, or set the image's coordinates", f"{path}.fit")]

@@ -50,9 +50,15 @@ def tissue_rows(rows: Iterable[TissueRow]) -> Table:
 
 
 def scan_table(result: Result) -> Table:
-    """One row per scan."""
-    head = ("scan", "sequence", "TE", "TR", "TI", "matrix", "duration")
-    return Table(head=head, rows=tuple(_scan_row(scan) for scan in result.scans.values()), right=("duration",))
+    """One row per scan. TI and TS have a column where a scan has one."""
+    head = ("scan", "sequence", "TE", "TR", "TI", "TS", "matrix", "duration")
+    rows = [_scan_row(scan) for scan in result.scans.values()]
+    shown = [i for i, name in enumerate(head) if name not in ("TI", "TS") or any(row[i] for row in rows)]
+    return Table(
+        head=tuple(head[i] for i in shown),
+        rows=tuple(tuple(row[i] for i in shown) for row in rows),
+        right=("duration",),
+    )
 
 
 def scan_time(seconds: float) -> str:
@@ -118,7 +124,7 @@ def _overview(result: Result, figures: dict[str, bytes]) -> Section:
 
 def _scan_row(scan: ScanResult) -> tuple[str, ...]:
     cells = [scan.name, scan.sequences[0].name]
-    for name in ("te", "tr", "ti"):
+    for name in ("te", "tr", "ti", "ts"):
         values = scan.image.coordinates.get(name, np.zeros(0)) if scan.image is not None else np.zeros(0)
         finite = np.unique(values[np.isfinite(values)])
         cells.append(", ".join(show(float(value), TIME, digits=4) for value in finite[:8]))

@@ -287,9 +287,9 @@ def _scale_bar(axes: Axes, grid: Grid, color: str = "white") -> None:
 
 
 def _caption(coordinates: Mapping[str, np.ndarray], row: int) -> str:
-    """TE, TR, TI and a flip angle other than 90 degrees of one contrast, as far as they are known."""
+    """TE, TR, TI, TS and a flip angle other than 90 degrees of one contrast, as far as they are known."""
     parts = []
-    for name in ("te", "tr", "ti", "flip"):
+    for name in ("te", "tr", "ti", "ts", "flip"):
         if name not in coordinates or not np.isfinite(coordinates[name][row]):
             continue
         value = float(coordinates[name][row])

@@ -36,7 +36,7 @@ def reconstruct(
         recon: Used in place of `raw.recon`.
 
     Returns:
-        Complex image (contrast, z, y, x) with its grid and the coordinates te, ti, tr, flip of each contrast.
+        Complex image (contrast, z, y, x) with its grid and the coordinates te, ti, ts, tr, flip of each contrast.
 
     Raises:
         ConsistencyError: no `recon`, an unknown option, or samples that do not make an image; the message says why.

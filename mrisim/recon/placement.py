@@ -13,7 +13,7 @@ from mrisim.recon.cartesian import CartesianLayout
 
 CONTRAST_LABELS = ("ECO", "SET", "REP")
 TOLERANCE = 0.1  # grid steps between a sample and its grid point: at most 0.1/(N/2) of the field of view in scale
-COORDINATES = ("te", "ti", "tr", "flip")
+COORDINATES = ("te", "ti", "ts", "tr", "flip")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -294,7 +294,7 @@ def _coordinates(
     y: Int[np.ndarray, " used"],
     spec: ReconSpec,
 ) -> tuple[dict[str, np.ndarray], tuple[Finding, ...]]:
-    """te, ti, tr and flip of each contrast, from its readouts through the center of k-space."""
+    """te, ti, ts, tr and flip of each contrast, from its readouts through the center of k-space."""
     central = y == spec.matrix[1] // 2
     if spec.matrix[2] > 1:
         central &= z == spec.matrix[2] // 2

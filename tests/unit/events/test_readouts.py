@@ -40,6 +40,21 @@ def test_inversion_time_is_to_the_excitation():
     assert np.isnan(readout_table(build([block(10 * MS, Use.EXCITATION, READ)])).ti).all()
 
 
+def test_saturation_time_is_to_the_excitation():
+    parts = [block(30 * MS, Use.SATURATION), block(20 * MS, Use.EXCITATION, READ), block(9 * MS, Use.EXCITATION, READ)]
+    assert readout_table(build(parts)).ts == pytest.approx([30 * MS, 50 * MS])
+    assert np.isnan(readout_table(build(parts[1:])).ts).all()
+
+
+def test_a_saturation_counts_for_water_in_its_slice_only():
+    excite = Block(duration=10 * MS, rf=RF(flip=1.0, axis=2, thickness=5e-3, position=1e-2), adc=READ)
+    beside = Block(duration=7 * MS, rf=RF(flip=1.5, use=Use.SATURATION, axis=2, thickness=5e-2, position=-3e-2))
+    fat = Block(duration=8 * MS, rf=RF(flip=1.5, use=Use.SATURATION, frequency=-440.0))
+    here = Block(duration=40 * MS, rf=RF(flip=1.5, use=Use.SATURATION, axis=2, thickness=1e-2, position=1e-2))
+    assert np.isnan(readout_table(build([beside, fat, excite])).ts).all()
+    assert readout_table(build([here, beside, fat, excite])).ts == pytest.approx([55 * MS])
+
+
 def test_flip_is_that_of_the_last_excitation():
     parts = [block(8 * MS, Use.EXCITATION, READ, flip=0.3), block(8 * MS, Use.REFOCUSING, READ, flip=3.0)]
     assert readout_table(build(parts)).flip == pytest.approx([0.3, 0.3])
@@ -62,6 +77,7 @@ def test_labels_follow_the_blocks():
     ("name", "options", "te", "tr", "ti"),
     [
         ("spin_echo", {"TE": "20 ms", "TR": "300 ms"}, [20 * MS], 0.3, np.nan),
+        ("saturation_recovery", {"TS": "150 ms", "TR": "2 s"}, [12 * MS], 2.0, np.nan),
         ("inversion_recovery_se", {"TI": "150 ms", "TR": "2 s"}, [12 * MS], 2.0, 0.15),
         ("multi_echo_se", {"echoes": 3, "spacing": "11 ms", "TR": "1 s"}, np.array([11, 22, 33]) * MS, 1.0, np.nan),
         ("flash_2d", {"TE": "6 ms", "TR": "14 ms"}, [6 * MS], 14 * MS, np.nan),

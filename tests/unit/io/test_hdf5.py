@@ -32,6 +32,7 @@ def make_raw() -> RawData:
         dwell=np.array([1e-5, 2e-5]),
         te=np.array([0.01, 0.02]),
         ti=np.array([np.nan, 0.4]),
+        ts=np.array([0.3, np.nan]),
         tr=np.array([np.nan, 1.0]),
         flip=np.array([1.5, 1.6]),
         labels={"LIN": np.array([4, 5]), "SLC": np.array([0, 1])},

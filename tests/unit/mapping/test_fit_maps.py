@@ -118,6 +118,22 @@ def test_saturation_recovery_over_the_delay_after_the_saturation():
     )
 
 
+def test_saturation_recovery_goes_by_tr_where_no_scan_has_a_ts_and_refuses_a_mixture():
+    tr = np.array([0.1, 0.4, 1.2, 3.0])
+    data = PD * (1 - np.exp(-column(tr) / T1)) + 0j
+    known = {**coordinates(4, te=0.02, tr=tr), "ts": np.full(4, np.nan)}
+    specification = {"T1": {"fit": "saturation_recovery"}}
+    maps = fit_maps(Image(data=data, grid=GRID, coordinates=known), specification)
+    np.testing.assert_allclose(maps["T1"].data[TISSUE], T1[TISSUE], rtol=1e-3)
+    mixed = {**known, "ts": np.array([0.1, np.nan, 1.2, 3.0])}
+    with pytest.raises(ConsistencyError) as caught:
+        fit_maps(Image(data=data, grid=GRID, coordinates=mixed), specification)
+    assert str(caught.value) == (
+        "maps.T1.fit: must have images with a ts each or none at all, but ts is unknown for some. "
+        "Leave out the scans without a saturation."
+    )
+
+
 def test_fits_leave_the_precision_of_jax_alone(recovery):
     before = jax.numpy.ones(1).dtype
     assert fit_maps(recovery, {"T1": {"fit": "inversion_recovery"}})["T1"].data.dtype == np.float64
