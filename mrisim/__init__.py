@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from mrisim.errors import SpecError as SpecError
     from mrisim.errors import TimingError as TimingError
     from mrisim.events.blocks import Sequence as Sequence
-    from mrisim.io.hdf5 import load as load
-    from mrisim.io.hdf5 import load_all as load_all
-    from mrisim.io.hdf5 import save as save
+    from mrisim.io.files import load as load
+    from mrisim.io.files import load_all as load_all
+    from mrisim.io.files import save as save
     from mrisim.mapping import fit_maps as fit_maps
     from mrisim.phantom import list_phantoms as list_phantoms
     from mrisim.phantom import load_phantom as load_phantom
@@ -68,14 +68,14 @@ _HOME = {
     "fit_maps": "mapping",
     "list_phantoms": "phantom",
     "list_sequences": "sequence",
-    "load": "io.hdf5",
-    "load_all": "io.hdf5",
+    "load": "io.files",
+    "load_all": "io.files",
     "load_phantom": "phantom",
     "load_sequence": "sequence",
     "lower": "program",
     "reconstruct": "recon",
     "run": "pipeline",
-    "save": "io.hdf5",
+    "save": "io.files",
     "signal": "simulate",
     "simulate": "simulate",
     "stack": "recon",

@@ -164,6 +164,8 @@ def sidecar(image: Image, contrast: int = 0, sequence: PulseSequence | None = No
         **times,
         **({"FlipAngle": round(math.degrees(flip), 6)} if math.isfinite(flip) else {}),
         **(_of_sequence(sequence) if sequence else {"PulseSequenceType": image.provenance.get("sequence", image.name)}),
+        **({"CoilCombinationMethod": combination} if (combination := _combination(image)) else {}),
+        "NonlinearGradientCorrection": False,
         "MRAcquisitionType": "3D" if image.grid.thickness is None and image.grid.shape[2] > 1 else "2D",
         "SliceThickness": round(thickness * 1e3, 6),
         "Manufacturer": "mrisim",
@@ -181,14 +183,22 @@ _TIMES = (
 )
 
 
+def _combination(image: Image) -> str:
+    return str(image.provenance.get("recon", {}).get("combine", "")) if image.provenance.get("n_coils", 1) > 1 else ""
+
+
 def _excitations(sequence: PulseSequence) -> int:
     return int((_uses(sequence) == Use.EXCITATION).sum())
 
 
 def _of_sequence(sequence: PulseSequence) -> dict[str, Any]:
     system, dwell = sequence.system, np.unique(sequence.adc.dwell)
+    inverted = bool((_uses(sequence) == Use.INVERSION).any())
+    scanning = [*(["IR"] if inverted else []), "SE" if _refocused(sequence) else "GR"]
     return {
         "PulseSequenceType": sequence.name,
+        "SequenceName": Path(sequence.source).stem or sequence.name,
+        "ScanningSequence": scanning,
         **({"PulseSequenceDetails": sequence.description} if sequence.description else {}),
         "MagneticFieldStrength": system.b0,
         "ImagingFrequency": round(system.b0 * system.gamma * 1e-6, 6),
