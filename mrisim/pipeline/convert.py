@@ -46,7 +46,7 @@ def convert(source: str | Path, target: str | Path, **options: Any) -> Converted
     Args:
         source: File, or name of the library.
         target: File to write; an existing one is replaced. It is complete or not there at all.
-        **options: Of this conversion, such as `set` (parameters by name), `version`, `strict`; None counts as not given.
+        **options: Of this conversion, such as `set` (parameters by name), `version`, `strict`; None is not given.
 
     Returns:
         The target and the findings.
