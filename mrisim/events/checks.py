@@ -15,7 +15,7 @@ import numpy as np
 
 from mrisim._types import Float, Int
 from mrisim.constants import GAMMA_BAR
-from mrisim.events.blocks import AXES, NONE, GradientShape, Sequence
+from mrisim.events.tables import AXES, NONE, GradientShape, SequenceTables
 from mrisim.scanner import Scanner
 from mrisim.units import FREQUENCY, GRADIENT, SLEW, TIME, Dimension, show
 
@@ -63,7 +63,7 @@ class Violation:
         return show(value, self.dimension, self.gamma, digits=9 if self.dimension == TIME else 6)
 
 
-def check_hardware(seq: Sequence, system: Scanner | None = None) -> tuple[Violation, ...]:
+def check_hardware(seq: SequenceTables, system: Scanner | None = None) -> tuple[Violation, ...]:
     """Everything in a sequence that exceeds the limits, rasters and dead times of a scanner.
 
     Gradients are judged on the physical axes, as the vector sum of the logical ones through the rotation of each
@@ -80,7 +80,7 @@ def check_hardware(seq: Sequence, system: Scanner | None = None) -> tuple[Violat
 
     Example:
         >>> import numpy as np
-        >>> from mrisim.events.blocks import ADCTable, BlockTable, GradientTable, RFTable
+        >>> from mrisim.events.blocks import ADCTable, BlockTable, GradientTable, RFTable, Sequence
         >>> none, no = np.array([-1]), np.zeros(0)
         >>> rf = RFTable(**{name: no for name in RFTable.__dataclass_fields__})
         >>> adc = ADCTable(**{name: no for name in ADCTable.__dataclass_fields__})
@@ -100,7 +100,7 @@ def check_hardware(seq: Sequence, system: Scanner | None = None) -> tuple[Violat
 class _Blocks:
     """A sequence, the scanner, and which blocks are alike."""
 
-    seq: Sequence
+    seq: SequenceTables
     system: Scanner
 
     @cached_property
@@ -243,7 +243,7 @@ def _gradient_steps(blocks: _Blocks) -> Iterator[Violation]:
             )
 
 
-def _border_values(seq: Sequence, first: Int[np.ndarray, " groups"]) -> list[Float[np.ndarray, "groups 3"]]:
+def _border_values(seq: SequenceTables, first: Int[np.ndarray, " groups"]) -> list[Float[np.ndarray, "groups 3"]]:
     """Physical gradient [Hz/m] that waveforms begin and end with: inside the block (two), at its borders (two)."""
     shapes, amplitudes = _gradient_events(seq, first)
     starts, stops, heads, tails = (
@@ -266,7 +266,7 @@ def _border_values(seq: Sequence, first: Int[np.ndarray, " groups"]) -> list[Flo
 
 
 def _gradient_events(
-    seq: Sequence, rows: Int[np.ndarray, " n"]
+    seq: SequenceTables, rows: Int[np.ndarray, " n"]
 ) -> tuple[Int[np.ndarray, "n 3"], Float[np.ndarray, "n 3"]]:
     """Shape (or none) and amplitude of the three logical gradients of blocks."""
     events = np.stack([getattr(seq.blocks, axis)[rows] for axis in AXES], axis=1)
@@ -274,7 +274,7 @@ def _gradient_events(
     return shape, np.append(seq.gradients.amplitude, 0.0)[events]
 
 
-def _directions(seq: Sequence, rows: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n 3 3"]:
+def _directions(seq: SequenceTables, rows: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n 3 3"]:
     table = np.concatenate([seq.rotations.reshape(-1, 3, 3), np.eye(3)[None]])
     return seq.geometry.rotation @ table[seq.blocks.rotation[rows]]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mrisim._types import Float, Int
-from mrisim.events.blocks import AXES, NONE, Sequence, Use
+from mrisim.events.tables import AXES, NONE, SequenceTables, Use
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -52,13 +52,13 @@ class Track:
         return np.where((step > 0)[:, None] & ~self.last[i][:, None], rise / safe, 0.0)
 
 
-def gradient_tracks(seq: Sequence) -> tuple[Track, Track, Track]:
+def gradient_tracks(seq: SequenceTables) -> tuple[Track, Track, Track]:
     """Waveforms that gx, gy and gz make on the physical axes; their sum is the gradient."""
     directions = seq.axis_directions()
     return tuple(_axis_track(seq, axis, directions[:, :, axis]) for axis in range(3))  # type: ignore[return-value]
 
 
-def _axis_track(seq: Sequence, axis: int, direction: Float[np.ndarray, "blocks 3"]) -> Track:
+def _axis_track(seq: SequenceTables, axis: int, direction: Float[np.ndarray, "blocks 3"]) -> Track:
     events = getattr(seq.blocks, AXES[axis])
     rows = np.flatnonzero(events != NONE)
     shapes = seq.gradients.shape[events[rows]]
@@ -103,7 +103,7 @@ class PulseInstances:
     stop: Float[np.ndarray, " pulses"]  # [s]
 
 
-def pulse_instances(seq: Sequence) -> PulseInstances:
+def pulse_instances(seq: SequenceTables) -> PulseInstances:
     """Occurrences of pulses with their absolute times."""
     block = np.flatnonzero(seq.blocks.rf != NONE)
     event = seq.blocks.rf[block]
@@ -127,7 +127,7 @@ class ReadoutInstances:
     start: Float[np.ndarray, " readouts"]  # end of the ADC's delay [s]
     count: Int[np.ndarray, " readouts"]
 
-    def times(self, seq: Sequence) -> Float[np.ndarray, " samples"]:
+    def times(self, seq: SequenceTables) -> Float[np.ndarray, " samples"]:
         """Time of every sample [s]."""
         first = np.concatenate([[0], np.cumsum(self.count)])
         owner = np.repeat(np.arange(len(self.count)), self.count)
@@ -135,7 +135,7 @@ class ReadoutInstances:
         return self.start[owner] + (within + 0.5) * seq.adc.dwell[self.event[owner]]
 
 
-def readout_instances(seq: Sequence) -> ReadoutInstances:
+def readout_instances(seq: SequenceTables) -> ReadoutInstances:
     """Occurrences of ADC events with their absolute times."""
     block = np.flatnonzero(seq.blocks.adc != NONE)
     event = seq.blocks.adc[block]
@@ -162,7 +162,7 @@ def k_offsets(
     return offsets
 
 
-def sample_kspace(seq: Sequence) -> tuple[Float[np.ndarray, "samples 3"], Float[np.ndarray, " samples"]]:
+def sample_kspace(seq: SequenceTables) -> tuple[Float[np.ndarray, "samples 3"], Float[np.ndarray, " samples"]]:
     """k [1/m] and time [s] of all samples, see `Sequence.kspace`."""
     tracks, pulses = gradient_tracks(seq), pulse_instances(seq)
     time = readout_instances(seq).times(seq)
