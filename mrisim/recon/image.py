@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import cast
+
 import numpy as np
 
-from mrisim._types import Complex
-from mrisim.data import Image, RawData, ReconSpec
+from mrisim._types import Complex, Float
+from mrisim.data import Grid, Image, RawData, ReconSpec
 from mrisim.errors import ConsistencyError, Problem
 from mrisim.recon import cartesian, combine
 from mrisim.recon.cartesian import CartesianLayout
+from mrisim.recon.infer import infer_recon
 from mrisim.recon.placement import place
 
 WINDOWS = ("none", "hann", "hamming", "tukey")
@@ -16,17 +20,25 @@ COMBINATIONS = ("adaptive", "rss")
 
 
 def reconstruct(
-    raw: RawData, *, window: str | None = None, combine: str | None = None, recon: ReconSpec | None = None
+    raw: RawData,
+    *,
+    window: str | None = None,
+    combine: str | None = None,
+    recon: ReconSpec | None = None,
+    fov: Sequence[float] | None = None,
 ) -> Image:
     """Image of Cartesian raw data, 2D multi-slice or 3D.
 
     The image value is the mean of pd · M⁺ over the voxel. Lines, partitions and slices follow from the labels LIN, PAR
     and SLC and are held against the trajectory; columns follow from the trajectory, so reversed lines need nothing.
-    Averages (AVG) are averaged; ECO, SET and REP make the contrast axis, ECO slowest. Points that were not sampled are
+    Averages (AVG) are averaged; ECO, SET, PHS and REP make the contrast axis, ECO slowest. Points that were not sampled are
     zero. Readouts with NAV, NOISE, or REF without IMA are left out.
 
     `raw.k` is the trajectory of the gradients. Where the receiver's phase and frequency move the field of view off
     center, the samples have been moved already, and the grid's center is that of `raw.geometry`.
+
+    Without a specification, matrix, field of view and lines are inferred from the trajectory and whatever labels there
+    are (`mrisim.recon.infer`), and what had to be assumed is among the findings.
 
     Args:
         raw: Samples with their readout table.
@@ -34,12 +46,14 @@ def reconstruct(
         combine: "adaptive" (by the known sensitivities where `raw.sensitivities` has them, else from the data) or
             "rss"; from the sequence where not given. One coil without sensitivities is taken as it is.
         recon: Used in place of `raw.recon`.
+        fov: Read, phase, partition [m], where there is no specification: what is sampled beyond it along read is
+            oversampling.
 
     Returns:
         Complex image (contrast, z, y, x) with its grid and the coordinates te, ti, ts, tr, flip of each contrast.
 
     Raises:
-        ConsistencyError: no `recon`, an unknown option, or samples that do not make an image; the message says why.
+        ConsistencyError: an unknown option, or samples that do not make an image; the message says why.
 
     Example:
         >>> from mrisim.data import ReadoutTable
@@ -53,28 +67,39 @@ def reconstruct(
         >>> np.round(reconstruct(raw).magnitude.ravel(), 6).tolist()
         [0.0, 0.0, 0.0, 1.0]
     """
-    spec = recon or raw.recon
+    spec, offset, inferred = recon or raw.recon, np.zeros(3), ()
     if spec is None:
-        raise ConsistencyError(
-            Problem("raw data must say how they become an image, but do not", "Add recon: {method: cartesian}", "recon")
-        )
+        completed = infer_recon(raw, fov=fov)
+        raw, offset, inferred = completed.raw, completed.offset, completed.findings
+        spec = cast(ReconSpec, raw.recon)
+    elif fov is not None:
+        rule = "must be left out where raw data say how they become an image, but is given"
+        raise ConsistencyError(Problem(rule, "Give recon with another field of view", path="fov"))
     window, combination = window or spec.window, combine or spec.combine
     _check_options(raw, spec, window, combination)
     placement = place(raw, spec)
     images = _coil_images(raw, placement.layout, window)
     image, magnitude = _combine(raw, images, combination)
     grid = spec.grid(raw.geometry)
+    if offset.any() and not magnitude:
+        image = (image * _ramp(grid, offset)).astype(image.dtype)
     return Image(
         data=image,
         grid=grid,
         coordinates=placement.coordinates,
-        findings=(*raw.findings, *placement.findings),
+        findings=(*raw.findings, *inferred, *placement.findings),
         provenance={
             **raw.provenance,
             "maps": spec.maps,
             "recon": {"method": spec.method, "window": window, "combine": combination, "magnitude": magnitude},
         },
     )
+
+
+def _ramp(grid: Grid, offset: Float[np.ndarray, " 3"]) -> Complex[np.ndarray, "z y x"]:
+    """Phase of an image whose samples lie beside the grid of k = 0 by an offset on logical axes [1/m]."""
+    x, y, z = (np.exp(2j * np.pi * k * position) for k, position in zip(offset, grid.logical_axes(), strict=True))
+    return z[:, None, None] * y[:, None] * x
 
 
 def _check_options(raw: RawData, spec: ReconSpec, window: str, combination: str) -> None:

@@ -11,7 +11,7 @@ from mrisim.data import RawData, ReconSpec
 from mrisim.errors import ConsistencyError, Finding, Problem
 from mrisim.recon.cartesian import CartesianLayout
 
-CONTRAST_LABELS = ("ECO", "SET", "REP")
+CONTRAST_LABELS = ("ECO", "SET", "PHS", "REP")
 TOLERANCE = 0.1  # grid steps between a sample and its grid point: at most 0.1/(N/2) of the field of view in scale
 COORDINATES = ("te", "ti", "ts", "tr", "flip")
 
@@ -41,7 +41,7 @@ def place(raw: RawData, spec: ReconSpec) -> Placement:
     """Place the samples of raw data on the k-space grids of its images.
 
     Columns follow from the trajectory (so reversed lines need no special case), lines, partitions and slices from the
-    labels LIN, PAR and SLC, contrasts from ECO, SET and REP. Labels that the trajectory contradicts are refused.
+    labels LIN, PAR and SLC, contrasts from ECO, SET, PHS and REP. Labels that the trajectory contradicts are refused.
 
     Raises:
         ConsistencyError: labels are missing, disagree with the trajectory or collide; the matrix does not match.
@@ -240,7 +240,7 @@ def _check_reversal(raw: RawData, readouts: _Readouts, problems: list[Problem]) 
 
 
 def _contrasts(raw: RawData, readouts: _Readouts) -> tuple[Int[np.ndarray, " used"], int]:
-    """Contrast of each readout: the product of the values of ECO, SET and REP that occur, ECO slowest."""
+    """Contrast of each readout: the product of the values of ECO, SET, PHS and REP that occur, ECO slowest."""
     contrast, total = np.zeros(len(readouts.rows), dtype=int), 1
     for label in CONTRAST_LABELS:
         values, place = np.unique(np.asarray(raw.readouts.label(label))[readouts.rows], return_inverse=True)

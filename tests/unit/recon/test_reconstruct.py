@@ -217,10 +217,6 @@ def without(raw, name):
 
 
 BROKEN = {
-    "no recon": (
-        lambda raw: replace(raw, recon=None),
-        "recon: raw data must say how they become an image, but do not. Add recon: {method: cartesian}.",
-    ),
     "method": (
         lambda raw: replace(raw, recon=replace(raw.recon, method="spiral")),
         "recon.method: must be one of cartesian, but is 'spiral'.",
