@@ -1,4 +1,4 @@
-"""Isochromats that the encoding cannot tell apart are summed before it.
+"""Isochromats that a pulse or the encoding cannot tell apart. Those of the encoding are summed before it.
 
 Within the readouts of a Cartesian scan two spins with the same position along the read direction, the same
 off-resonance and the same T2 make the same samples, wherever else they lie. Spins are sorted so that such a group fills
@@ -41,9 +41,13 @@ def group_spins(program: Program, phantom: Phantom, tolerance: float) -> Groupin
 
     Spins share a group where no sample's phase or decay differs by more than a quarter of the tolerance.
     """
-    keys = _mixed(_keys(program, phantom, tolerance))
+    seen = Seen(
+        k=np.concatenate([readout.k for readout in program.readouts]),
+        longest=max(float(readout.delay.max(initial=0.0)) for readout in program.readouts),
+    )
+    keys = _mixed(_keys(seen, phantom, tolerance))
     n = len(keys)
-    if n > _PROBE and len(np.unique(np.random.default_rng(0).choice(keys, _PROBE, replace=False))) == _PROBE:
+    if _probably_distinct(keys):
         return None
     _, group, counts = np.unique(keys, return_inverse=True, return_counts=True)
     group = group.reshape(-1)
@@ -54,22 +58,49 @@ def group_spins(program: Program, phantom: Phantom, tolerance: float) -> Groupin
     return None
 
 
-def _keys(program: Program, phantom: Phantom, tolerance: float) -> Int[np.ndarray, "spins columns"]:
-    """What a sample depends on, in steps that change it by less than a quarter of the tolerance."""
-    k = np.concatenate([readout.k for readout in program.readouts])
-    longest = max(float(readout.delay.max(initial=0.0)) for readout in program.readouts)
-    _, strength, directions = np.linalg.svd(k, full_matrices=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Seen:
+    """What a pulse or a readout sees of a spin."""
+
+    k: Float[np.ndarray, "n 3"]  # moments meanwhile [1/m]
+    longest: float  # time meanwhile [s]
+    flip: float = 0.0  # most cycles that the transmit field turns; 0: neither that field nor T1 matters
+
+
+def alike(
+    seen: Seen, phantom: Phantom, tolerance: float, most: float
+) -> tuple[Int[np.ndarray, " kinds"], Int[np.ndarray, " spins"]] | None:
+    """First spin of each kind, and the kind of each spin; None where there are more kinds than a share of the spins.
+
+    Spins are of one kind where what is seen of them differs by less than a quarter of the tolerance.
+    """
+    keys = _mixed(_keys(seen, phantom, tolerance))
+    if _probably_distinct(keys):
+        return None
+    _, first, kind = np.unique(keys, return_index=True, return_inverse=True)
+    return (first, kind.reshape(-1).astype(np.int32)) if len(first) <= most * len(keys) else None
+
+
+def _probably_distinct(keys: Int[np.ndarray, " spins"]) -> bool:
+    n = len(keys)
+    return n > _PROBE and len(np.unique(np.random.default_rng(0).choice(keys, _PROBE, replace=False))) == _PROBE
+
+
+def _keys(seen: Seen, phantom: Phantom, tolerance: float) -> Int[np.ndarray, "spins columns"]:
+    """What is seen of each spin, in steps that change it by less than a quarter of the tolerance."""
+    _, strength, directions = np.linalg.svd(seen.k, full_matrices=False)
     directions = directions[strength > 1e-9 * max(strength.max(initial=0.0), 1.0)]
     position = np.asarray(phantom.position) @ directions.T
     offset = np.asarray(phantom.df) + np.tan(np.pi * np.asarray(phantom.lorentz)) / (
         2 * np.pi * np.asarray(phantom.t2_prime)
     )
-    # a twelfth each: three contributions that may add up
-    step_k = tolerance / 12 / (2 * np.pi * max(float(np.abs(k).max(initial=0.0)), 1.0))
-    step_f = tolerance / 12 / (2 * np.pi * max(longest, 1e-9))
-    step_r = tolerance / 12 / max(longest, 1e-9)
-    columns = [_steps(p, step_k) for p in position.T]
-    return np.column_stack([*columns, _steps(offset, step_f), _steps(1 / np.asarray(phantom.t2), step_r)])
+    farthest, longest = max(float(np.abs(seen.k).max(initial=0.0)), 1.0), max(seen.longest, 1e-9)
+    columns = [(p, 2 * np.pi * farthest) for p in position.T]
+    columns += [(offset, 2 * np.pi * longest), (1 / np.asarray(phantom.t2), longest)]
+    if seen.flip > 0:
+        columns += [(np.asarray(phantom.b1), 2 * np.pi * seen.flip), (1 / np.asarray(phantom.t1), longest)]
+    share = tolerance / 4 / len(columns)  # of each, because they may add up
+    return np.column_stack([_steps(values, share / effect) for values, effect in columns])
 
 
 def _mixed(keys: Int[np.ndarray, "spins columns"]) -> Int[np.ndarray, " spins"]:

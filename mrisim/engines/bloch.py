@@ -19,7 +19,7 @@ from mrisim.physics import bloch
 from mrisim.physics.phase import Split, product, split
 from mrisim.program import Program, PulseTable, StepTable, Waveform
 
-_GROUP_SIZES = (1, 4, 16)  # intervals between relaxations; each size compiles once
+_GROUP_SIZES = (1, 4, 8, 16)  # intervals between relaxations; each size compiles once
 _BLOCK = 64  # intervals of a pulse that one compiled call runs: what they need stays in the cache
 
 
@@ -84,6 +84,15 @@ def place_steps(steps: StepTable, pulses: PulseTable, spoil: bool, dtype: np.dty
     )
 
 
+def directions_of(waveform: Waveform) -> Float[Array, "directions 3"]:
+    """Unit vectors that span the gradient of a pulse, at least one; all three axes where the gradient is traced."""
+    if isinstance(waveform.moment, jax.Array):
+        return jnp.eye(3)
+    _, strength, vectors = np.linalg.svd(waveform.moment, full_matrices=False)
+    rank = int(np.sum(strength > 1e-9 * max(float(strength.max(initial=0.0)), 1e-3)))
+    return vectors[: max(1, rank)]
+
+
 def place_waveform(
     waveform: Waveform, amplitude: Array, group: int, dtype: np.dtype
 ) -> tuple[bloch.WaveformSteps, ...]:
@@ -98,14 +107,15 @@ def place_waveform(
     extra = _round_up(n_groups * group, block) - n
     dt = xp.pad(waveform.dt, (0, extra)).reshape(-1, group)
     area = xp.pad(waveform.area, (0, extra)).reshape(-1, group) * amplitude
-    moment = xp.pad(waveform.moment, ((0, extra), (0, 0))).reshape(-1, group, 3)
+    along = waveform.moment @ directions_of(waveform).T
+    moment = xp.pad(along, ((0, extra), (0, 0))).reshape(-1, group, along.shape[1])
     half = 0.5 * dt.sum(axis=1)
     relaxation = half + xp.concatenate([xp.zeros(1), half[:-1]])
     whole = bloch.WaveformSteps(
-        rotation_x=xp.real(area).astype(dtype),
-        rotation_y=xp.imag(area).astype(dtype),
+        rotation_x=area.real.astype(dtype),
+        rotation_y=area.imag.astype(dtype),
         dt=dt.astype(dtype),
-        moment=split(moment, dtype),
+        moment=moment.astype(dtype),
         relaxation=relaxation.astype(dtype),
     )
     size = block // group
@@ -134,7 +144,7 @@ def relaxation_group(waveform: Waveform, amplitude: float, rate: float, toleranc
 
 
 def is_short(waveform: Waveform, amplitude: float, frequency: float, spins: Spins, tolerance: float) -> bool:
-    """Whether the intervals are short enough for `physics.bloch.half_angles` to say so.
+    """Whether the intervals are short enough for `physics.bloch.short_rotation`.
 
     Spins that turn further hold at most a hundredth of the tolerance of the chunk's weight: the far ends of a
     Lorentzian line.
@@ -152,42 +162,61 @@ def _sums(values: np.ndarray, group: int) -> np.ndarray:
     return np.add.reduceat(values, np.arange(0, len(values), group))
 
 
-def pulse_reach(pulses: PulseTable, row: int, spins: Spins) -> Float[Array, " spins"]:
-    """Transmit field that a spin sees: nominal inside the slice of an ideal pulse, zero outside."""
-    normal = jnp.asarray(pulses.slice_normal[row])
-    along = (
-        sum(normal[i] * (spins.position.head[i] + spins.position.tail[i]) for i in range(3))
-        - pulses.slice_position[row]
-    )
-    inside = (along >= -pulses.slice_half_width[row]) & (along < pulses.slice_half_width[row])
-    return jnp.where(inside, spins.b1, jnp.zeros_like(spins.b1))
+class Pulse(NamedTuple):
+    """A unique pulse on the device."""
+
+    blocks: tuple[bloch.WaveformSteps, ...]
+    directions: Float[Array, "directions 3"]  # along which `moment` of the blocks is given
+    frequency: Float[Array, ""]  # [Hz]
+    slice_normal: Float[Array, " 3"]
+    slice_position: Float[Array, ""]  # [m]
+    slice_half_width: Float[Array, ""]  # [m]
 
 
-@partial(jax.jit, static_argnames="short")
-def _angles(steps: bloch.WaveformSteps, spins: Spins, frequency: Array, reach: Array, short: bool):
-    return bloch.half_angles(steps, spins.position, spins.df - frequency, reach, short)
-
-
-_propagate = jax.jit(bloch.propagate)
-
-
-def pulse_propagator(program: Program, row: int, spins: Spins, group: int, short: bool) -> Float[Array, "4 3 spins"]:
-    """Propagator of one unique pulse for every spin of a chunk.
+def place_pulse(program: Program, row: int, group: int, dtype: np.dtype) -> Pulse:
+    """A pulse in the engine's terms.
 
     Args:
         program: The program.
         row: Of its pulse table.
-        spins: The chunk.
         group: Intervals between relaxations.
+        dtype: Precision of the device.
+    """
+    pulses = program.pulses
+    waveform = program.waveforms[pulses.waveform[row]]
+    columns = (pulses.frequency, pulses.slice_normal, pulses.slice_position, pulses.slice_half_width)
+    blocks = place_waveform(waveform, pulses.amplitude[row], group, dtype)
+    placed = Pulse(blocks, directions_of(waveform), *(column[row] for column in columns))
+    return jax.tree.map(lambda values: jnp.asarray(values, dtype), placed)
+
+
+@jax.jit
+def _enter(pulse: Pulse, spins: Spins) -> tuple[Array, Array, Array, Array]:
+    """What a pulse begins with: the map that changes nothing; place of the spins along its directions [m]; their
+    off-resonance in its frame [Hz]; the transmit field that they see, zero outside the slice of an ideal pulse.
+    """
+    position = spins.position.head + spins.position.tail
+    place = sum(pulse.directions[:, i, None] * position[i] for i in range(3))
+    along = sum(pulse.slice_normal[i] * position[i] for i in range(3)) - pulse.slice_position
+    inside = (along >= -pulse.slice_half_width) & (along < pulse.slice_half_width)
+    reach = jnp.where(inside, spins.b1, jnp.zeros_like(spins.b1))
+    return bloch.identity_map(reach), place, spins.df - pulse.frequency, reach
+
+
+_propagate = jax.jit(bloch.propagate, static_argnames="short")
+
+
+def pulse_propagator(pulse: Pulse, spins: Spins, short: bool) -> Float[Array, "4 3 spins"]:
+    """Propagator of a pulse for every spin of a chunk.
+
+    Args:
+        pulse: The pulse.
+        spins: The chunk.
         short: Whether no interval turns a spin by more than half a cycle; float32 only.
     """
-    pulses, dtype = program.pulses, spins.df.dtype
-    reach = pulse_reach(pulses, row, spins)
-    frequency = jnp.asarray(pulses.frequency[row], dtype)
-    columns = bloch.identity_map(reach)
-    for steps in place_waveform(program.waveforms[pulses.waveform[row]], pulses.amplitude[row], group, dtype):
-        angles = _angles(steps, spins, frequency, reach, short)
-        columns = _propagate(columns, steps, angles, reach, spins.r1, spins.r2)
+    columns, place, df, reach = _enter(pulse._replace(blocks=()), spins)
+    for steps in pulse.blocks:
+        columns = _propagate(columns, steps, place, df, reach, spins.r1, spins.r2, short)
     return columns
 
 
@@ -198,9 +227,18 @@ def pulse_propagators(
     rows = range(len(program.pulses.waveform))
     if not rows:
         return jnp.zeros((1, 4, 3, spins.df.shape[0]), spins.df.dtype)
-    return jnp.stack([pulse_propagator(program, row, spins, groups[row], short[row]) for row in rows])
+    dtype = spins.df.dtype
+    placed = [place_pulse(program, row, groups[row], dtype) for row in rows]
+    return jnp.stack([pulse_propagator(pulse, spins, short[row]) for row, pulse in enumerate(placed)])
 
 
+@partial(jax.jit, static_argnames="size")
+def first_of_runs(spins: Spins, size: int) -> Spins:
+    """The first member of each run of spins that the encoding cannot tell apart; member j of run i is j · n_runs + i."""
+    return jax.tree.map(lambda values: values[..., : values.shape[-1] // size], spins)
+
+
+@jax.jit
 def init(spins: Spins, initial: Float[Array, "spins 3"] | None = None) -> bloch.Vector:
     """Equilibrium, or the magnetisation given."""
     if initial is None:

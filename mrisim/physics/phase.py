@@ -52,15 +52,6 @@ def product(k: Split, r: Split) -> Float[Array, " spins"]:
     return along(0) + along(1) + along(2)
 
 
-def dot(k: Split, r: Split) -> Float[Array, " spins"]:
-    """k · r in cycles, not reduced: for the short moments within a pulse."""
-
-    def along(i: int) -> Array:
-        return k.head[i] * r.head[i] + (k.head[i] * r.tail[i] + k.tail[i] * (r.head[i] + r.tail[i]))
-
-    return along(0) + along(1) + along(2)
-
-
 def _fit(function, n_terms: int) -> tuple[float, ...]:
     """Coefficients in x² of the interpolant on Chebyshev nodes over x² in [0, 1/16]."""
     nodes = 0.03125 * (1.0 + np.cos(np.pi * (np.arange(n_terms) + 0.5) / n_terms))
@@ -93,9 +84,3 @@ def cos_sin(cycles: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Flo
     y = x - 0.5 * half_turns
     y2 = y * y
     return sign * _polynomial(_COS, y2), sign * y * _polynomial(_SIN, y2)
-
-
-def cos_sinc_short(square: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:
-    """cos(pi n) and sin(pi n) / n from n² for |n| up to half a cycle, in float32: no root, no division."""
-    quarter = 0.25 * square
-    return _polynomial(_COS, quarter), 0.5 * _polynomial(_SIN, quarter)

@@ -9,7 +9,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -19,9 +18,9 @@ from mrisim._types import Array, Complex, Float, Int
 from mrisim.data import Phantom
 from mrisim.encoding import matrix
 from mrisim.engines import bloch
-from mrisim.program import Program, ReadoutClass, StepTable, Waveform
+from mrisim.program import Program, ReadoutClass, StepTable
 from mrisim.simulate._memory import LARGEST_CHUNK, SAMPLE_BLOCK, SEGMENT, Plan
-from mrisim.simulate._store import STORE, pulse_key, spins_key
+from mrisim.simulate._propagators import Pulse, chunk_propagators, prepare_pulses, take_spins
 
 _ENCODERS_KEPT = 4
 _LANES = 64
@@ -43,10 +42,10 @@ class Work:
     program: Program
     segments: tuple[Segment, ...]
     trains: tuple[tuple[tuple[int, matrix.Train], ...], ...]  # per class: blocks of samples with their first sample
-    groups: tuple[int, ...]  # per pulse: intervals between relaxations
+    pulses: tuple[Pulse, ...]
     tolerance: float
     run: int  # neighboring spins that the encoding cannot tell apart
-    keys: tuple[str, ...]  # per pulse: what its propagators are stored by
+    size: int  # spins of a chunk
     dtype: np.dtype
 
 
@@ -67,8 +66,21 @@ def precision(dtype: np.dtype):
     return jax.enable_x64(True) if np.dtype(dtype) == np.float64 else contextlib.nullcontext()
 
 
-def prepare(program: Program, phantom: Phantom, spoil: bool, tolerance: float, dtype: np.dtype, run: int = 1) -> Work:
-    """Cut the steps into segments of equal length and place everything that chunks share."""
+def prepare(
+    program: Program, phantom: Phantom, spoil: bool, tolerance: float, dtype: np.dtype, largest: int, run: int = 1
+) -> Work:
+    """Cut the steps into segments of equal length and place everything that chunks share.
+
+    Args:
+        program: The program.
+        phantom: All spins, in the order in which chunks are cut from them.
+        spoil: Whether spoiling is ideal.
+        tolerance: As in `simulate`.
+        dtype: Precision of the device.
+        largest: Spins that a chunk may have.
+        run: Neighboring spins that the encoding cannot tell apart.
+    """
+    size = chunk_size(largest, run)
     length = _round_up(-(-program.n_steps // -(-program.n_steps // SEGMENT)), 32)
     segments = []
     for start in range(0, program.n_steps, length):
@@ -76,32 +88,18 @@ def prepare(program: Program, phantom: Phantom, spoil: bool, tolerance: float, d
         rows = tuple(_rows_of(program, start, start + length))
         segments.append(Segment(steps=bloch.place_steps(part, program.pulses, spoil, dtype), rows=rows))
     trains = tuple(tuple(_sample_blocks(readout, dtype)) for readout in program.readouts)
+    with precision(dtype):
+        pulses = prepare_pulses(program, phantom, tolerance, np.dtype(dtype), size)
     return Work(
         program=program,
         segments=tuple(segments),
         trains=trains,
-        groups=relaxation_groups(program, phantom, tolerance),
+        pulses=pulses,
         tolerance=tolerance,
         run=run,
-        keys=tuple(pulse_key(program, row) for row in range(len(program.pulses.waveform))),
+        size=size,
         dtype=np.dtype(dtype),
     )
-
-
-def relaxation_groups(program: Program, phantom: Phantom, tolerance: float) -> tuple[int, ...]:
-    """Intervals of each pulse between two relaxations that keep the tolerance for the median T2."""
-    rates = 1 / np.asarray(phantom.t2)[np.asarray(phantom.weight) * np.asarray(phantom.pd) > 0]
-    rate = float(np.median(rates)) if len(rates) else 0.0
-    return tuple(bloch.relaxation_group(w, amplitude, rate, tolerance) for w, amplitude, _ in played_pulses(program))
-
-
-def played_pulses(program: Program) -> list[tuple[Waveform, float, float]]:
-    """Waveform, amplitude and frequency of each unique pulse."""
-    pulses = program.pulses
-    columns = zip(pulses.waveform, pulses.amplitude, pulses.frequency, strict=True)
-    return [
-        (program.waveforms[waveform], float(amplitude), float(frequency)) for waveform, amplitude, frequency in columns
-    ]
 
 
 def slice_steps(steps: StepTable, start: int, length: int) -> StepTable:
@@ -145,9 +143,6 @@ def chunk_size(largest: int, run: int) -> int:
     return max(1, largest // step) * step
 
 
-_SPIN_COLUMNS = ("position", "weight", "pd", "t1", "t2", "df", "b1", "t2_prime", "lorentz")
-
-
 def chunk_places(start: int, size: int, run: int) -> Int[np.ndarray, " size"]:
     """Spins of a chunk: of each run that the encoding cannot tell apart all first members, then all second ones, …"""
     return np.arange(start, start + size).reshape(-1, run).T.reshape(-1)
@@ -156,42 +151,37 @@ def chunk_places(start: int, size: int, run: int) -> Int[np.ndarray, " size"]:
 def cut_chunk(phantom: Phantom, places: Int[np.ndarray, " size"]) -> Phantom:
     """Those spins; places beyond the last hold spins of no weight."""
     inside = places < phantom.n_spins
-    rows = np.where(inside, places, phantom.n_spins - 1)
-    columns = {name: np.asarray(getattr(phantom, name))[rows] for name in _SPIN_COLUMNS}
-    columns["weight"] = np.where(inside, columns["weight"], 0.0)
-    return Phantom(**columns)
+    chunk = take_spins(phantom, np.where(inside, places, phantom.n_spins - 1))
+    return replace(chunk, weight=np.where(inside, chunk.weight, 0.0))
 
 
-def propagators_of(
-    work: Work, chunk: Phantom, placed: bloch.Spins, spins: bloch.Spins
-) -> Float[Array, "pulses 4 3 spins"]:
-    """Propagators of all pulses for a chunk, from the store where an earlier run left them."""
-    spins_of, columns = spins_key(chunk), []
-    for row, pulse in enumerate(played_pulses(work.program)):
-        group, short = work.groups[row], bloch.is_short(*pulse, placed, work.tolerance)
-        key = (spins_of, work.keys[row], group, short, str(work.dtype))
-        make = partial(bloch.pulse_propagator, work.program, row, spins, group, short)
-        columns.append(STORE.get(key, make))
-    return jnp.stack(columns) if columns else jnp.zeros((1, 4, 3, len(chunk.weight)), work.dtype)
+def place_chunk(
+    work: Work, phantom: Phantom, places: Int[np.ndarray, " size"]
+) -> tuple[bloch.Spins, Float[Array, "pulses 4 3 spins"]]:
+    """The spins at some places on the device, and what pulses do to them."""
+    chunk = cut_chunk(phantom, places)
+    placed = bloch.place_spins(chunk, work.dtype)
+    rows = np.minimum(places, phantom.n_spins - 1)
+    propagators = chunk_propagators(work.pulses, chunk, rows, placed, work.tolerance)
+    return jax.tree.map(jnp.asarray, placed), propagators
 
 
 def run_chunk(
     work: Work,
-    chunk: Phantom,
+    phantom: Phantom,
+    places: Int[np.ndarray, " size"],
     sensitivity: Complex[Array, "coils spins"] | None,
     initial: Float[np.ndarray, "spins 3"] | None,
 ) -> Complex[np.ndarray, "coils samples"]:
-    """Signal of one chunk of spins."""
+    """Signal of the spins at some places."""
     with precision(work.dtype):
-        placed = bloch.place_spins(chunk, work.dtype)
-        spins = jax.tree.map(jnp.asarray, placed)
-        propagators = propagators_of(work, chunk, placed, spins)
+        spins, propagators = place_chunk(work, phantom, places)
         if sensitivity is not None:
             sensitivity = jnp.asarray(sensitivity, np.result_type(work.dtype, np.complex64))
         n_coils = 1 if sensitivity is None else sensitivity.shape[0]
         signal = np.zeros((n_coils, work.program.n_samples), dtype=complex)
         state = bloch.init(spins, initial)
-        encoded = jax.tree.map(lambda values: values[..., : values.shape[-1] // work.run], spins)
+        encoded = spins if work.run == 1 else bloch.first_of_runs(spins, work.run)
         encoders: OrderedDict[tuple[int, int], matrix.Encoder] = OrderedDict()
         for segment in work.segments:
             state, emitted = bloch.evolve(state, segment.steps, propagators, spins)
@@ -228,7 +218,7 @@ def run_chunks(
     advance: Callable[[int], None],
 ) -> Complex[np.ndarray, "coils samples"]:
     """Sum of all chunks in order. The first runs alone: it compiles for the others."""
-    size, n = chunk_size(layout.chunk, work.run), phantom.n_spins
+    size, n = work.size, phantom.n_spins
     n_coils = 1 if sensitivity is None else sensitivity.shape[0]
     total = np.zeros((n_coils, work.program.n_samples), dtype=complex)
 
@@ -237,7 +227,7 @@ def run_chunks(
         rows = np.minimum(places, n - 1)
         coils = None if sensitivity is None else sensitivity[:, rows]
         state = None if initial is None else initial[rows]
-        return run_chunk(work, cut_chunk(phantom, places), coils, state)
+        return run_chunk(work, phantom, places, coils, state)
 
     total += one(0)
     advance(1)

@@ -110,8 +110,8 @@ def simulate(
         _chunks.worker_count(),
         _chunks.largest_chunk(),
     )
-    work = _chunks.prepare(program, spins, spoiling == "ideal", tolerance, np.dtype(dtype), run)
-    n_chunks = -(-spins.n_spins // _chunks.chunk_size(layout.chunk, run))
+    work = _chunks.prepare(program, spins, spoiling == "ideal", tolerance, np.dtype(dtype), layout.chunk, run)
+    n_chunks = -(-spins.n_spins // work.size)
     with _compile_clock() as compiling, _advancer(progress, n_chunks) as advance:
         signal = _chunks.run_chunks(work, spins, sensitivity, start, layout, advance)
     total = time.perf_counter() - lowered

@@ -9,11 +9,10 @@ resolve the slice direction, that voxel is the whole column of layers along it.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from mrisim._types import Complex, Float, Int
@@ -154,7 +153,7 @@ def _signals(
 ) -> list[Complex[np.ndarray, " rows"]]:
     """Signal of the voxel at the first sample of each readout, encoding taken out, for each number of isochromats."""
     dtype = np.dtype(np.float32)
-    work = _chunks.prepare(program, probe, ideal, _TOLERANCE, dtype)
+    work = _chunks.prepare(program, probe, ideal, _TOLERANCE, dtype, _chunks.largest_chunk())
     first = np.zeros(program.n_steps, dtype=int)
     for readout in program.readouts:
         first[readout.step] = readout.first
@@ -163,26 +162,22 @@ def _signals(
     n_segments = rows[:_READOUTS][-1] // length + 1
     work = replace(work, segments=work.segments[:n_segments])
     rows = rows[rows < n_segments * length]
-    size = _chunks.chunk_size(_chunks.largest_chunk(), 1)
     total = np.zeros((len(rows), owner.max() + 1), dtype=complex)
-    for start in range(0, probe.n_spins, size):
-        places = np.arange(start, start + size)
-        chunk = _chunks.cut_chunk(probe, places)
-        emitted = np.concatenate(list(_emitted(work, chunk)))[rows]
-        phase = k[first[rows]] @ np.asarray(chunk.position).T
-        m = (emitted[:, 0] + 1j * emitted[:, 1]) * np.exp(2j * np.pi * phase)
-        share = np.zeros((size, total.shape[1]))
-        inside = places < probe.n_spins
-        share[inside, owner[places[inside]]] = 1.0
-        total += m @ share
+    for start in range(0, probe.n_spins, work.size):
+        places = np.arange(start, start + work.size)
+        emitted = np.concatenate(list(_emitted(work, probe, places)))[rows]
+        inside = places[places < probe.n_spins]
+        phase = k[first[rows]] @ np.asarray(probe.position)[inside].T
+        m = (emitted[:, 0] + 1j * emitted[:, 1])[:, : len(inside)] * np.exp(2j * np.pi * phase)
+        total += m @ (owner[inside][:, None] == np.arange(total.shape[1]))
     return list(total.reshape(len(rows), -1, n_counts).transpose(2, 0, 1).reshape(n_counts, -1))
 
 
-def _emitted(work: _chunks.Work, chunk: Phantom):
+def _emitted(
+    work: _chunks.Work, probe: Phantom, places: Int[np.ndarray, " size"]
+) -> Iterator[Float[np.ndarray, "steps 2 spins"]]:
     """Weighted transverse magnetisation at the first sample of each readout, segment by segment."""
-    placed = bloch.place_spins(chunk, work.dtype)
-    spins = jax.tree.map(jnp.asarray, placed)
-    propagators = _chunks.propagators_of(work, chunk, placed, spins)
+    spins, propagators = _chunks.place_chunk(work, probe, places)
     state = bloch.init(spins)
     for segment in work.segments:
         state, emitted = bloch.evolve(state, segment.steps, propagators, spins)
