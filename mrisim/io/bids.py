@@ -253,8 +253,8 @@ def write_dataset(folder: str | Path, dataset: Dataset) -> None:
     """Write a dataset that `bids-validator` accepts into an empty folder.
 
     Images lie in `sub-01/anat` (magnitude and phase of complex ones), those with b-values in `sub-01/dwi`; maps, their
-    standard errors, masks and true values in `derivatives/mrisim`. Slices that are not equidistant get a file each,
-    told apart by `chunk-`.
+    standard errors, masks and true values in `derivatives/mrisim`, but for maps that BIDS has no name for. Slices that
+    are not equidistant get a file each, told apart by `chunk-`.
 
     Raises:
         ResourceError: a file cannot be written.
@@ -344,21 +344,23 @@ def pieces(data: np.ndarray, grid: Grid) -> Iterator[tuple[str, np.ndarray, Grid
 def _derivatives(folder: Path, dataset: Dataset, sources: Mapping[str, list[str]]) -> None:
     folder.mkdir(parents=True)
     _json(folder / "dataset_description.json", _description(f"{dataset.name}: maps", "derivative"))
-    (folder / "README.md").write_text(_MAPS_README, encoding="utf-8")
-    unknown = [name for name in dataset.maps if name not in QUANTITIES]
-    if unknown:
-        (folder / ".bidsignore").write_text("".join(f"*_{_label(name)}map.*\n" for name in unknown))
-    for name, estimate in dataset.maps.items():
-        quantity = QUANTITIES.get(name) or Quantity(f"{_label(name)}map", estimate.unit)
+    (folder / "README.md").write_text(_MAPS_README.format(without=_without_name(dataset)), encoding="utf-8")
+    for name, quantity in QUANTITIES.items():
+        if name not in dataset.maps:
+            continue
         place = folder / f"sub-{SUBJECT}" / quantity.folder
         place.mkdir(parents=True, exist_ok=True)
-        kinds = {"": estimate, "truth": dataset.truth.get(name)}
-        for kind, item in kinds.items():
+        for kind, item in {"": dataset.maps[name], "truth": dataset.truth.get(name)}.items():
             if item is not None:
                 facts = _map_facts(item, quantity, sources if not kind else {})
                 tags = {"desc": kind} if kind else {}
                 list(_write(place, tags, quantity.suffix, item.data[None] * quantity.scale, item.grid, facts))
-        _write_extras(place, name, estimate, quantity)
+        _write_extras(place, name, dataset.maps[name], quantity)
+
+
+def _without_name(dataset: Dataset) -> str:
+    names = [name for name in dataset.maps if name not in QUANTITIES]
+    return f"\nBIDS has no name for {', '.join(names)}: see maps.h5 of the run.\n" if names else ""
 
 
 def _write_extras(place: Path, name: str, item: ParameterMap, quantity: Quantity) -> None:
@@ -440,4 +442,4 @@ _MAPS_README = """# Parameter maps
 Estimates from the simulated images, in the units of BIDS (seconds, 1/s). Background and voxels whose fit failed are
 nan, and zero in the mask. `desc-truth` are the values that the phantom was made with, `desc-standarderror` the standard
 errors of the fit.
-"""
+{without}"""
