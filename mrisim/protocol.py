@@ -28,7 +28,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mrisim.errors import Problem, SpecError
 from mrisim.paths import library_files
-from mrisim.source import Source, did_you_mean, inside_folder, read_source, validate
+from mrisim.source import Source, did_you_mean, inside_folder, one_line, read_source, validate
 
 BidsSuffix = Literal["T1w", "T2w", "T2starw", "PDw", "FLAIR", "IRT1", "MESE", "MEGRE", "VFA"]
 MAX_SCANS = 64
@@ -172,12 +172,8 @@ def list_protocols() -> tuple[tuple[str, str, Path], ...]:
         >>> "brain_demo" in [name for name, description, path in list_protocols()]
         True
     """
-    rows = []
-    for name, path in library_files("protocols").items():
-        data = read_source(path).data
-        text = data.get("description") or data.get("protocol") or "" if isinstance(data, dict) else ""
-        rows.append((name, " ".join(str(text).split()), path))
-    return tuple(rows)
+    files = library_files("protocols").items()
+    return tuple((name, one_line(read_source(path).data, "description", "protocol"), path) for name, path in files)
 
 
 def json_schema() -> dict[str, Any]:

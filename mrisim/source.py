@@ -233,6 +233,17 @@ def show_data(value: Any) -> str:
     return f"'{text}'" if isinstance(value, str) else text
 
 
+def one_line(data: Any, *keys: str) -> str:
+    """The first of some texts that a specification has, on one line.
+
+    Example:
+        >>> one_line({"name": "Spin echo", "description": ""}, "description", "name")
+        'Spin echo'
+    """
+    texts = [data[key] for key in keys if data.get(key)] if isinstance(data, dict) else []
+    return " ".join(str(texts[0]).split()) if texts else ""
+
+
 def _data_path(loc: tuple[str | int, ...], data: Any) -> KeyPath:
     """Location without the tags of unions, which stand in no file."""
     path: list[str | int] = []

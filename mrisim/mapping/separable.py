@@ -60,6 +60,19 @@ class Voxels(NamedTuple):
     converged: np.ndarray
     counts: Mapping[str, int]
 
+    def result(self, shape: tuple[int, ...], time: str, *amplitudes: str) -> FitResult:
+        """As named maps of a shape: the time constant, then the amplitudes."""
+        maps, errors = {time: self.time}, {time: self.time_error}
+        for column, name in enumerate(amplitudes):
+            maps[name], errors[name] = self.amplitudes[:, column], self.amplitude_error[:, column]
+        return FitResult(
+            maps={name: values.reshape(shape) for name, values in maps.items()},
+            standard_error={name: values.reshape(shape) for name, values in errors.items()},
+            converged=self.converged.reshape(shape),
+            residual=self.residual.reshape(shape),
+            counts=self.counts,
+        )
+
 
 Values = Any  # Array inside jit, np.ndarray outside
 

@@ -59,19 +59,9 @@ def fit_inversion_recovery(
     limits = (0.1 * float(ti[ti > 0].min(initial=ti.max())), 20.0 * float(ti.max()))
     penalty = _not_an_inversion if magnitude else None
     found = fit(_recovery, data, ti[order, None], limits, signs=signs, penalty=penalty, noise=noise)
-    a, b = found.amplitudes[:, 0], found.amplitudes[:, 1]
-    if magnitude:
-        a, b = np.abs(a), b * np.sign(a)
-    shape = signal.shape[:-1]
-    maps = {"t1": found.time, "a": a, "b": b}
-    errors = {"t1": found.time_error, "a": found.amplitude_error[:, 0], "b": found.amplitude_error[:, 1]}
-    return FitResult(
-        maps={name: values.reshape(shape) for name, values in maps.items()},
-        standard_error={name: values.reshape(shape) for name, values in errors.items()},
-        converged=found.converged.reshape(shape),
-        residual=found.residual.reshape(shape),
-        counts=found.counts,
-    )
+    if magnitude:  # the sign that both share is unknown: a is positive
+        found = found._replace(amplitudes=found.amplitudes * np.sign(found.amplitudes[:, :1]))
+    return found.result(signal.shape[:-1], "t1", "a", "b")
 
 
 def fit_saturation_recovery(
@@ -109,14 +99,7 @@ def fit_saturation_recovery(
     finite = tr[np.isfinite(tr)]
     limits = (0.02 * float(finite.min()), 50.0 * float(finite.max()))
     found = fit(design, signal.reshape(-1, n), np.stack(columns, axis=1), limits, noise=noise)
-    shape = signal.shape[:-1]
-    return FitResult(
-        maps={"t1": found.time.reshape(shape), "m0": found.amplitudes[:, 0].reshape(shape)},
-        standard_error={"t1": found.time_error.reshape(shape), "m0": found.amplitude_error[:, 0].reshape(shape)},
-        converged=found.converged.reshape(shape),
-        residual=found.residual.reshape(shape),
-        counts=found.counts,
-    )
+    return found.result(signal.shape[:-1], "t1", "m0")
 
 
 def _recovery(t1: Array, settings: Float[Array, "n 1"], voxel: Array) -> Float[Array, "2 n"]:

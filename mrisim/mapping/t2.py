@@ -71,13 +71,7 @@ def fit_monoexponential(
         extra = np.broadcast_to(extra, shape).reshape(-1, 1)
     limits = (0.05 * float(te[te > 0].min()), 50.0 * float(te.max()))
     found = fit(design, signal.reshape(-1, n), np.stack(columns, axis=1), limits, extra=extra, noise=noise)
-    return FitResult(
-        maps={"t2": found.time.reshape(shape), "m0": found.amplitudes[:, 0].reshape(shape)},
-        standard_error={"t2": found.time_error.reshape(shape), "m0": found.amplitude_error[:, 0].reshape(shape)},
-        converged=found.converged.reshape(shape),
-        residual=found.residual.reshape(shape),
-        counts=found.counts,
-    )
+    return found.result(shape, "t2", "m0")
 
 
 def _decay(t2: Array, settings: Float[Array, "n 1"], voxel: Array) -> Float[Array, "1 n"]:

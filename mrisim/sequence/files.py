@@ -10,7 +10,7 @@ from typing import Any
 
 from mrisim.errors import Problem, SpecError
 from mrisim.paths import library_files
-from mrisim.source import KeyPath, Source, did_you_mean, inside_folder, read_source
+from mrisim.source import KeyPath, Source, did_you_mean, inside_folder, one_line, read_source
 
 MAX_EXTENDS = 8
 _LATER = {"expect": "closed forms in the file", "limits": "limits beyond the scanner"}
@@ -24,12 +24,8 @@ def list_sequences() -> tuple[tuple[str, str, Path], ...]:
         >>> "flash_2d" in [name for name, description, path in list_sequences()]
         True
     """
-    rows = []
-    for name, path in library_files("sequences").items():
-        data = load_source(path).data
-        text = data.get("description") or data.get("name") or "" if isinstance(data, dict) else ""
-        rows.append((name, " ".join(str(text).split()), path))
-    return tuple(rows)
+    files = library_files("sequences").items()
+    return tuple((name, one_line(load_source(path).data, "description", "name"), path) for name, path in files)
 
 
 def find_file(name_or_path: str | Path) -> Path:

@@ -100,28 +100,27 @@ class BlockPulse(RFBase):
     duration: Expr
 
 
-class SincPulse(RFBase):
+class WindowedPulse(RFBase):
+    """What sinc and gauss share."""
+
+    duration: Expr
+    time_bandwidth: Expr
+    window: Literal["none", "hann", "hamming"] = "none"
+    center: Expr | None = Field(
+        default=None, description="place of the peak as a fraction of the duration, 0.5 by default"
+    )
+
+
+class SincPulse(WindowedPulse):
     """A sinc under a window."""
 
     shape: Literal["sinc"]
-    duration: Expr
-    time_bandwidth: Expr
-    window: Literal["none", "hann", "hamming"] = "none"
-    center: Expr | None = Field(
-        default=None, description="place of the peak as a fraction of the duration, 0.5 by default"
-    )
 
 
-class GaussPulse(RFBase):
+class GaussPulse(WindowedPulse):
     """A Gaussian under a window."""
 
     shape: Literal["gauss"]
-    duration: Expr
-    time_bandwidth: Expr
-    window: Literal["none", "hann", "hamming"] = "none"
-    center: Expr | None = Field(
-        default=None, description="place of the peak as a fraction of the duration, 0.5 by default"
-    )
 
 
 class SLRPulse(RFBase):

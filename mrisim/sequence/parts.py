@@ -23,7 +23,7 @@ from mrisim.sequence.gradients import (
     trapezoid_for_area,
     trapezoid_for_flat,
 )
-from mrisim.sequence.grammar import ADCModel, EventModel, FilePulse, GaussPulse, GradientModel, SincPulse, SLRPulse
+from mrisim.sequence.grammar import ADCModel, EventModel, FilePulse, GradientModel, SLRPulse, WindowedPulse
 from mrisim.sequence.scope import Collector, Scope
 from mrisim.sequence.values import MAX_LOOPS, ONES, Quantity
 from mrisim.source import KeyPath, inside_folder
@@ -123,7 +123,7 @@ class Parts:
             if text is not None:
                 arguments[key] = scope.positive(text, (*path, key), dimension)
                 self._bounded(arguments[key], _LARGEST_SHAPE.get(key, math.inf), (*path, key))
-        if isinstance(rf, (SincPulse, GaussPulse)):
+        if isinstance(rf, WindowedPulse):
             arguments["window"] = rf.window
         if isinstance(rf, SLRPulse):
             if rf.flip is None:
