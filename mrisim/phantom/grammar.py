@@ -10,6 +10,7 @@ from mrisim.errors import Problem, SpecError
 from mrisim.phantom.quantities import (
     COUNT_SCHEMA,
     Angle,
+    Diffusivity,
     FieldStrength,
     Frequency,
     Length,
@@ -45,7 +46,10 @@ class Parameter(Strict):
 
 
 class CustomTissue(Strict):
-    """A tissue of one's own: properties that replace those of the tissue it extends; without one, T1 and T2 are due."""
+    """A tissue of one's own: properties that replace those of the tissue it extends; without one, T1 and T2 are due.
+
+    ADC is kept with the tissue; no engine of this version moves spins.
+    """
 
     extends: str | None = None
     T1: Time | None = None
@@ -54,6 +58,7 @@ class CustomTissue(Strict):
     PD: NonNegative | None = None
     chi: Shift | None = None
     shift: Shift | None = None
+    ADC: Diffusivity | None = None
 
     @model_validator(mode="after")
     def _complete(self) -> CustomTissue:
@@ -198,7 +203,7 @@ class RibbonSpec(Strict):
     radii: PositiveSpace
     folds: Annotated[int, Field(ge=1, le=MAX_FOLDS), COUNT_SCHEMA] = 14
     depth: NonNegativeLength
-    width: PositiveLength
+    width: PositiveLength = 3e-3
     seed: Annotated[int, Field(ge=0, le=MAX_SEED), COUNT_SCHEMA] = 1
     wander: NonNegativeLength = 4e-3
     center: Center = ORIGIN

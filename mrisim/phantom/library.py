@@ -394,6 +394,7 @@ class _Resolver:
             raise SpecError(Problem("must extend a tissue with signal, but extends 'air'", path="extends"))
         given = {
             "t1": ref.T1, "t2": ref.T2, "t2_star": ref.T2star, "pd": ref.PD, "chi": ref.chi, "shift": ref.shift,
+            "diffusion": ref.ADC,
         }  # fmt: skip
         changes = {key: value for key, value in given.items() if value is not None}
         words = [f"{key} {_spelled(key, getattr(ref, key))}" for key in ref.model_fields_set if key != "extends"]
@@ -429,7 +430,8 @@ class _Resolver:
 
 
 def _spelled(key: str, value: float) -> str:
-    dimension = {"PD": units.NUMBER, "chi": units.SHIFT, "shift": units.SHIFT}.get(key, units.TIME)
+    others = {"PD": units.NUMBER, "chi": units.SHIFT, "shift": units.SHIFT, "ADC": units.DIFFUSION}
+    dimension = others.get(key, units.TIME)
     return units.show(value, dimension, digits=4)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from mrisim import data
 from mrisim._types import Complex, Float, Int
-from mrisim.errors import ConsistencyError, Problem, ResourceError
+from mrisim.errors import ConsistencyError, Finding, Problem, ResourceError
 from mrisim.phantom.fields import DipoleMap, Polynomial, dipole_map
 from mrisim.phantom.sampling import CHUNK, Sampling
 from mrisim.phantom.shapes import Prism, Ribbon, Shape
@@ -232,7 +232,15 @@ class PhantomModel:
         if len(columns["weight"]) == 0:
             rule = "must hold at least one isochromat with signal in the extent asked for, but holds none"
             raise ConsistencyError(Problem(rule, "Move the geometry's center or enlarge the slab", path="phantom"))
-        return data.Phantom(**columns, field=self.field, model=self, sampling=sampling)
+        return data.Phantom(**columns, field=self.field, model=self, sampling=sampling, findings=self.findings)
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What the phantom says and no engine simulates."""
+        names = [tissue.name for tissue in self.tissues if any(s.diffusion is not None for s in tissue.species)]
+        return (
+            (Finding("diffusion", f"the ADC of {', '.join(names)} has no effect: spins do not move"),) if names else ()
+        )
 
     def _within(self, sampling: Sampling) -> tuple[Float[np.ndarray, " 3"], Float[np.ndarray, " 3"]]:
         """Corners of a box along the logical axes, about the sampling's center, that holds all shapes [m]."""

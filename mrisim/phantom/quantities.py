@@ -74,6 +74,7 @@ Frequency = Annotated[float, *_quantity(units.FREQUENCY)]
 FieldStrength = Annotated[float, *_quantity(units.FIELD, low=0.0, open_low=True)]
 Shift = Annotated[float, *_quantity(units.SHIFT)]
 Time = Annotated[float, *_quantity(units.TIME, low=0.0, open_low=True, infinite=True)]
+Diffusivity = Annotated[float, *_quantity(units.DIFFUSION, low=0.0)]
 NonNegative = Annotated[float, *_quantity(units.NUMBER, low=0.0)]
 Share = Annotated[float, *_quantity(units.NUMBER, low=0.0, high=1.0)]
 

@@ -29,6 +29,7 @@ class Species:
     t2: float  # [s]
     t2_prime: float  # [s], infinity allowed
     pd: float  # proton density of the whole tissue relative to water [1]
+    diffusion: float | None = None  # apparent diffusion coefficient [m²/s], None where unknown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,7 +213,7 @@ def reversible(t2: float, t2_star: float) -> float:
 
 
 def changed(base: Tissue, changes: Mapping[str, float], name: str) -> Tissue:
-    """A tissue with some properties replaced: t1, t2, t2_star [s], pd [1], shift, chi [ppm].
+    """A tissue with some properties replaced: t1, t2, t2_star [s], pd [1], shift, chi [ppm], diffusion [m²/s].
 
     T2′ is kept where T2 alone changes. A shift replaces the spectrum by one peak.
 
@@ -227,7 +228,7 @@ def changed(base: Tissue, changes: Mapping[str, float], name: str) -> Tissue:
             else Species(share=1.0, shift=0.0, t1=math.inf, t2=math.inf, t2_prime=math.inf, pd=1.0)
         )
         species = (replace(kept, share=1.0, shift=changes.get("shift", kept.shift)),)
-    direct = {key: changes[key] for key in ("t1", "t2", "pd") if key in changes}
+    direct = {key: changes[key] for key in ("t1", "t2", "pd", "diffusion") if key in changes}
     species = tuple(replace(s, **direct) for s in species)
     if "t2_star" in changes:
         species = tuple(replace(s, t2_prime=reversible(s.t2, changes["t2_star"])) for s in species)

@@ -120,7 +120,7 @@ BODY = "mrisim: 1\nphantom: test\nsize: [60 mm, 60 mm, 40 mm]\nshapes:\n  - {sph
         ("{T1: nan s, T2: 1 ms}", "must be a time such as 5 ms, but is 'nan s'"),
         ("{T1: 1 s, T2: 0 ms}", "must be above 0 ms, but is 0 ms"),
         ("{extends: csf, PD: -0.1}", "must be at least 0, but is -0.1"),
-        ("{extends: csf, ADC: 1e-3 mm^2/s}", "must be a known key, but 'ADC' is none"),
+        ("{extends: csf, colour: 1}", "must be a known key, but 'colour' is none"),
         ("{water: 80 %, fat: 30 %}", "must be fractions that add up to 100 %, but add up to 110 %"),
         ("{water: 80 %, fatt: 20 %}", "must be a known tissue, but is 'fatt'. Did you mean 'fat'"),
         ("{extends: air, T1: 1 s}", "must extend a tissue with signal, but extends 'air'"),
@@ -292,3 +292,22 @@ def test_the_example_of_the_documentation_loads(write) -> None:
     page = Path(__file__).parents[3] / "docs" / "phantoms.md"
     path = write(page.read_text().split("```yaml\n")[1].split("```")[0])
     assert load_phantom(path, voxel="6 mm", lesion="5 mm").n_spins > 1000
+
+
+def test_furrows_of_a_ribbon_are_three_millimeters_wide_unless_told(write) -> None:
+    model = load_model(write(GOOD.replace(", width: 1 mm", "")))
+    assert model.shapes[1].shape.body.width == 3e-3
+
+
+def test_an_apparent_diffusion_coefficient_is_kept_and_said_to_have_no_effect(write) -> None:
+    tissue = "{extends: white_matter, ADC: 0.9e-3 mm^2/s}"
+    path = write(GOOD.replace("tissue: white_matter", f"tissue: {tissue}"))
+    model = load_model(path)
+    changed = model.tissues[model.shapes[1].tissue]
+    assert [species.diffusion for species in changed.species] == pytest.approx([0.9e-9])
+    (finding,) = load_phantom(path).findings
+    assert str(finding) == ("diffusion: the ADC of white_matter (ADC 0.0009 mm^2/s) has no effect: spins do not move.")
+    assert load_phantom(write(GOOD)).findings == ()
+    assert "ADC: must be at least 0" in _message(
+        write(GOOD.replace("tissue: white_matter", "tissue: {T1: 1 s, T2: 50 ms, ADC: -1 mm^2/s}"))
+    )
