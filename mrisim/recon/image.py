@@ -31,7 +31,7 @@ def reconstruct(
 
     The image value is the mean of pd · M⁺ over the voxel. Lines, partitions and slices follow from the labels LIN, PAR
     and SLC and are held against the trajectory; columns follow from the trajectory, so reversed lines need nothing.
-    Averages (AVG) are averaged; ECO, SET, PHS and REP make the contrast axis, ECO slowest. Points that were not sampled are
+    Averages (AVG) are averaged; ECO, SET, PHS and REP make the contrast axis, ECO slowest. Points never sampled are
     zero. Readouts with NAV, NOISE, or REF without IMA are left out.
 
     `raw.k` is the trajectory of the gradients. Where the receiver's phase and frequency move the field of view off

@@ -17,8 +17,8 @@ EPS = np.finfo(float).eps
 SMALL = {
     "flash_3d": {"matrix": [12, 10], "partitions": 6},
     "mprage": {"matrix": [12, 10], "partitions": 6},
-    "multi_echo_se": {"matrix": [12, 10], "n_echoes": 3},
-    "multi_echo_gre": {"matrix": [12, 10], "n_echoes": 3},
+    "multi_echo_se": {"matrix": [12, 10], "echoes": 3},
+    "multi_echo_gre": {"matrix": [12, 10], "echoes": 3},
 }
 NAMES = [name for name, *_ in mr.list_sequences() if name != "fid"]
 TILTED = np.array([[0.8, -0.48, 0.36], [0.6, 0.64, -0.48], [0.0, 0.6, 0.8]])
