@@ -169,9 +169,9 @@ def sidecar(image: Image, contrast: int = 0, sequence: PulseSequence | None = No
         "MRAcquisitionType": "3D" if image.grid.thickness is None and image.grid.shape[2] > 1 else "2D",
         "SliceThickness": round(thickness * 1e3, 6),
         "Manufacturer": "mrisim",
-        "SoftwareVersions": _version(),
+        "SoftwareVersions": software_version(),
         "ConversionSoftware": "mrisim",
-        "ConversionSoftwareVersion": _version(),
+        "ConversionSoftwareVersion": software_version(),
     }
 
 
@@ -395,7 +395,7 @@ def _root(folder: Path, dataset: Dataset) -> None:
     scans = "".join(
         f"* {series.name}: {series.sequence.name if series.sequence else '-'}\n" for series in dataset.series
     )
-    text = _README.format(name=dataset.name, description=dataset.description, scans=scans, version=_version())
+    text = _README.format(name=dataset.name, description=dataset.description, scans=scans, version=software_version())
     (folder / "README.md").write_text(text, encoding="utf-8")
 
 
@@ -404,13 +404,13 @@ def _description(name: str, kind: str) -> dict[str, Any]:
         "Name": name,
         "BIDSVersion": BIDS_VERSION,
         "DatasetType": kind,
-        "GeneratedBy": [{"Name": "mrisim", "Version": _version(), "Description": "MRI simulator"}],
+        "GeneratedBy": [{"Name": "mrisim", "Version": software_version(), "Description": "MRI simulator"}],
         **({"DatasetLinks": {"raw": "../.."}} if kind == "derivative" else {}),
     }
 
 
 @cache
-def _version() -> str:
+def software_version() -> str:
     try:
         return version("mrisim")
     except PackageNotFoundError:
