@@ -126,8 +126,8 @@ def _scan_row(scan: ScanResult) -> tuple[str, ...]:
     cells = [scan.name, scan.sequences[0].name]
     for name in ("te", "tr", "ti", "ts"):
         values = scan.image.coordinates.get(name, np.zeros(0)) if scan.image is not None else np.zeros(0)
-        finite = np.unique(values[np.isfinite(values)])
-        cells.append(", ".join(show(float(value), TIME, digits=4) for value in finite[:8]))
+        texts = dict.fromkeys(show(float(value), TIME, digits=4) for value in np.sort(values[np.isfinite(values)]))
+        cells.append(", ".join([*texts][:8]))
     recon = scan.sequences[0].recon
     cells.append(" × ".join(str(n) for n in recon.matrix if n > 1) if recon is not None else "")
     cells.append(scan_time(sum(seq.duration for seq in scan.sequences)))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from mrisim.pipeline import run
+from mrisim.pipeline.summary import scan_table
 
 SERIES = """\
 mrisim: 1
@@ -32,3 +33,7 @@ def test_a_series_over_the_saturation_time_maps_t1(folder):
     assert sorted(row.true for row in rows) == pytest.approx([0.5, 1.2])
     for row in rows:
         assert abs(row.error) <= BIAS, row
+    table = scan_table(result)
+    shown = dict(zip(table.head, table.rows[0], strict=True))
+    assert (shown["TR"], shown["TS"]) == ("2.6 s", "150 ms, 500 ms, 1.2 s, 2.5 s")
+    assert "TI" not in shown
