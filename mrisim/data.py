@@ -112,6 +112,15 @@ class Phantom:
     def n_spins(self) -> int:
         return self.position.shape[0]
 
+    def take(self, rows: ArrayLike) -> Phantom:
+        """Those isochromats, by index; what tells where they came from is dropped.
+
+        Example:
+            >>> Phantom.from_arrays(position=np.zeros((3, 3)), t1=[1.0, 2.0, 3.0], t2=0.1).take([2, 0]).t1.tolist()
+            [3.0, 1.0]
+        """
+        return Phantom(**{name: np.asarray(getattr(self, name))[np.asarray(rows)] for name in _SPIN_FIELDS})
+
     @staticmethod
     def from_arrays(
         *,

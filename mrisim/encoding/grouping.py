@@ -17,7 +17,7 @@ from mrisim.program import Program
 
 _SIZES = (*range(64, 15, -4), *range(15, 1, -1))
 _MOST_WASTE = 1.15  # spins after filling up, relative to before
-_PROBE = 20_000  # spins that are looked at first: without a twin among them grouping cannot pay
+_PROBE = 10_000  # spins that are looked at first: without a twin among them grouping cannot pay
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -30,10 +30,8 @@ class Grouping:
 
     def arrange(self, phantom: Phantom) -> Phantom:
         """The phantom in this order."""
-        names = ("position", "pd", "t1", "t2", "df", "b1", "t2_prime", "lorentz")
-        columns = {name: np.asarray(getattr(phantom, name))[self.order] for name in names}
-        weight = np.where(self.filler, 0.0, np.asarray(phantom.weight)[self.order])
-        return replace(phantom, weight=weight, **columns)
+        arranged = phantom.take(self.order)
+        return replace(arranged, weight=np.where(self.filler, 0.0, arranged.weight))
 
 
 def group_spins(program: Program, phantom: Phantom, tolerance: float) -> Grouping | None:
@@ -45,10 +43,10 @@ def group_spins(program: Program, phantom: Phantom, tolerance: float) -> Groupin
         k=np.concatenate([readout.k for readout in program.readouts]),
         longest=max(float(readout.delay.max(initial=0.0)) for readout in program.readouts),
     )
+    if _probably_distinct(seen, phantom, tolerance):
+        return None
     keys = _mixed(_keys(seen, phantom, tolerance))
     n = len(keys)
-    if _probably_distinct(keys):
-        return None
     _, group, counts = np.unique(keys, return_inverse=True, return_counts=True)
     group = group.reshape(-1)
     for size in _SIZES:
@@ -74,16 +72,20 @@ def alike(
 
     Spins are of one kind where what is seen of them differs by less than a quarter of the tolerance.
     """
-    keys = _mixed(_keys(seen, phantom, tolerance))
-    if _probably_distinct(keys):
+    if _probably_distinct(seen, phantom, tolerance):
         return None
+    keys = _mixed(_keys(seen, phantom, tolerance))
     _, first, kind = np.unique(keys, return_index=True, return_inverse=True)
     return (first, kind.reshape(-1).astype(np.int32)) if len(first) <= most * len(keys) else None
 
 
-def _probably_distinct(keys: Int[np.ndarray, " spins"]) -> bool:
-    n = len(keys)
-    return n > _PROBE and len(np.unique(np.random.default_rng(0).choice(keys, _PROBE, replace=False))) == _PROBE
+def _probably_distinct(seen: Seen, phantom: Phantom, tolerance: float) -> bool:
+    """Whether no two of some spins are of one kind."""
+    n = len(phantom.weight)
+    if n <= _PROBE:
+        return False
+    some = np.unique(np.random.default_rng(0).integers(0, n, _PROBE))
+    return len(np.unique(_mixed(_keys(seen, phantom.take(some), tolerance)))) == len(some)
 
 
 def _keys(seen: Seen, phantom: Phantom, tolerance: float) -> Int[np.ndarray, "spins columns"]:

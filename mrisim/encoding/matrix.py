@@ -1,4 +1,8 @@
-"""Readouts as linear maps: magnetisation at the first sample of each train → samples, by matrix products."""
+"""Readouts as linear maps: magnetisation at the first sample of each train → samples, by matrix products.
+
+Samples at equal steps of time and k, as most are, have phasors that are products of a few: of every sixteenth sample,
+say, and of the sixteen from there on. So a matrix costs a multiplication per element, and trains of few rows need none.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +18,11 @@ from mrisim.physics.phase import Split, cos_sin, product, split
 from mrisim.program import ReadoutClass
 
 _HIGHEST = jax.lax.Precision.HIGHEST  # a GPU would round the factors to ten bits otherwise
+_LONGEST_FINE = 32
+_SHORTEST_FINE = 4
 
 
-class Train(NamedTuple):
+class Samples(NamedTuple):
     """Samples of a readout class on the device."""
 
     delay: Float[Array, " samples"]
@@ -24,50 +30,129 @@ class Train(NamedTuple):
     receiver: Float[Array, " samples"]  # [cycles]
 
 
-class Encoder(NamedTuple):
-    """Matrix c + i d of a readout class for a chunk of spins, ready for three real products in place of four."""
+class Train(NamedTuple):
+    """A readout class on the device: samples, or every so many-th of them and those from there on."""
 
-    real: Float[Array, "columns spins"]  # c; columns: coils · samples
-    difference: Float[Array, "columns spins"]  # d - c
-    total: Float[Array, "columns spins"]  # c + d
+    coarse: Samples
+    fine: Samples | None = None
 
 
 def place_train(readout: ReadoutClass, dtype: np.dtype) -> Train:
     """A readout class in the encoding's terms."""
+    if not isinstance(readout.receiver, np.ndarray):  # traced
+        return Train(_place(readout, slice(None), dtype))
+    step = _fine_length(readout)
+    if step == 1:
+        return Train(_place(readout, slice(None), dtype))
+    return Train(_place(readout, slice(None, None, step), dtype), _place(_from_zero(readout), slice(0, step), dtype))
+
+
+def _place(readout: ReadoutClass, part: slice, dtype: np.dtype) -> Samples:
     xp = np if isinstance(readout.receiver, np.ndarray) else jnp
-    receiver = readout.receiver - xp.round(readout.receiver)
-    return Train(readout.delay.astype(dtype), split(readout.k.T[:, :, None], dtype), receiver.astype(dtype))
+    receiver = readout.receiver[part] - xp.round(readout.receiver[part])
+    return Samples(
+        readout.delay[part].astype(dtype), split(readout.k[part].T[:, :, None], dtype), receiver.astype(dtype)
+    )
+
+
+def _from_zero(readout: ReadoutClass) -> ReadoutClass:
+    """Samples relative to the first."""
+    return ReadoutClass(
+        delay=readout.delay - readout.delay[0],
+        k=readout.k - readout.k[0],
+        receiver=readout.receiver - readout.receiver[0],
+        step=readout.step,
+        phase=readout.phase,
+        first=readout.first,
+    )
+
+
+def _fine_length(readout: ReadoutClass) -> int:
+    """Samples of the fine part, a divisor of all; 1 where they are not at equal steps."""
+    n = len(readout.delay)
+    divisors = [d for d in range(_SHORTEST_FINE, _LONGEST_FINE + 1) if n % d == 0 and d * d <= 2 * n]
+    if not divisors:
+        return 1
+    even = all(_is_even(values) for values in (readout.delay, *readout.k.T, readout.receiver))
+    return max(divisors) if even else 1
+
+
+def _is_even(values: Float[np.ndarray, " samples"]) -> bool:
+    steps = values[0] + (values[-1] - values[0]) * np.arange(len(values)) / (len(values) - 1)
+    return bool(np.abs(values - steps).max() <= 1e-10 * max(1.0, np.abs(values).max()))
 
 
 @jax.jit
-def encoder(
-    train: Train, position: Split, df: Array, r2: Array, sensitivity: Complex[Array, "coils spins"] | None = None
-) -> Encoder:
-    """exp(-tau r2) exp(-2 pi i (df tau + k · r)) times the receiver's phasor and the coil's sensitivity."""
-    phase = product(train.k, position) + train.delay[:, None] * df - train.receiver[:, None]
+def _phasors(samples: Samples, position: Split, df: Array, r2: Array) -> Float[Array, "2 samples spins"]:
+    """exp(-tau r2) exp(-2 pi i (df tau + k · r)) times the receiver's phasor: real and imaginary part."""
+    phase = product(samples.k, position) + samples.delay[:, None] * df - samples.receiver[:, None]
     cosine, sine = cos_sin(-phase)
-    decay = jnp.exp(-train.delay[:, None] * r2)
-    real, imag = cosine * decay, sine * decay
-    if sensitivity is not None:
-        sr, si = sensitivity.real[:, None, :], sensitivity.imag[:, None, :]
-        n = sensitivity.shape[0] * real.shape[0]
-        real, imag = (real * sr - imag * si).reshape(n, -1), (real * si + imag * sr).reshape(n, -1)
-    return Encoder(real, imag - real, real + imag)
+    decay = jnp.exp(-samples.delay[:, None] * r2)
+    return jnp.stack([cosine * decay, sine * decay])
+
+
+@jax.jit
+def _expand(coarse: Float[Array, "2 a spins"], fine: Float[Array, "2 b spins"]) -> Float[Array, "2 samples spins"]:
+    """All products of both, coarse outside."""
+    (a, b), (c, d) = coarse[:, :, None], fine[:, None]
+    return jnp.stack([a * c - b * d, a * d + b * c]).reshape(2, -1, coarse.shape[2])
+
+
+def factors(train: Train, position: Split, df: Array, r2: Array) -> tuple[Array, Array]:
+    """Phasors of the coarse and of the fine samples, of a train that has both."""
+    return _phasors(train.coarse, position, df, r2), _phasors(train.fine, position, df, r2)
+
+
+def encoder(train: Train, position: Split, df: Array, r2: Array) -> Float[Array, "2 samples spins"]:
+    """Matrix of a readout class for a chunk of spins: real and imaginary part."""
+    coarse = _phasors(train.coarse, position, df, r2)
+    return coarse if train.fine is None else _expand(coarse, _phasors(train.fine, position, df, r2))
+
+
+@jax.jit
+def encode(
+    emitted: Float[Array, "steps 2 spins"], rows: Int[Array, " rows"], matrix: Float[Array, "2 samples spins"]
+) -> Float[Array, "rows 2 samples"]:
+    """Samples of the rows of one class: real and imaginary part."""
+    return _product(emitted[rows], matrix)
+
+
+@jax.jit
+def encode_few(
+    emitted: Float[Array, "steps 2 spins"],
+    rows: Int[Array, " rows"],
+    coarse: Float[Array, "2 a spins"],
+    fine: Float[Array, "2 b spins"],
+) -> Float[Array, "rows 2 samples"]:
+    """As `encode`, for few rows: the coarse phasors go to the magnetisation, the fine ones are the matrix."""
+    m = emitted[rows]
+    x, y = m[:, 0, None], m[:, 1, None]
+    real, imag = x * coarse[0] - y * coarse[1], x * coarse[1] + y * coarse[0]  # rows, a, spins
+    turned = jnp.stack([real, imag], axis=2).reshape(-1, 2, m.shape[2])
+    samples = _product(turned, fine).reshape(len(m), -1, 2, fine.shape[1])
+    return samples.swapaxes(1, 2).reshape(len(m), 2, -1)
+
+
+def _product(
+    m: Float[Array, "rows 2 spins"], matrix: Float[Array, "2 samples spins"]
+) -> Float[Array, "rows 2 samples"]:
+    """Complex product by one real one, of twice the rows and twice the columns."""
+    n_rows, n_samples = m.shape[0], matrix.shape[1]
+    whole = jnp.matmul(m.reshape(2 * n_rows, -1), matrix.reshape(2 * n_samples, -1).T, precision=_HIGHEST)
+    whole = whole.reshape(n_rows, 2, 2, n_samples)
+    return jnp.stack([whole[:, 0, 0] - whole[:, 1, 1], whole[:, 0, 1] + whole[:, 1, 0]], axis=1)
+
+
+@jax.jit
+def receive(
+    emitted: Float[Array, "steps 2 spins"], rows: Int[Array, " rows"], sensitivity: Complex[Array, " spins"]
+) -> Float[Array, "rows 2 spins"]:
+    """Magnetisation of some rows as one coil sees it."""
+    x, y, a, b = emitted[rows, 0], emitted[rows, 1], sensitivity.real, sensitivity.imag
+    return jnp.stack([x * a - y * b, x * b + y * a], axis=1)
 
 
 @partial(jax.jit, static_argnames="size")
 def sum_runs(emitted: Float[Array, "steps 2 spins"], size: int) -> Float[Array, "steps 2 runs"]:
     """Sum over runs of spins that the encoding cannot tell apart; member j of run i is spin j · n_runs + i."""
-    return emitted if size == 1 else emitted.reshape(*emitted.shape[:2], size, -1).sum(axis=2)
-
-
-@jax.jit
-def encode(
-    emitted: Float[Array, "steps 2 spins"], rows: Int[Array, " rows"], matrix: Encoder
-) -> tuple[Float[Array, "rows columns"], Float[Array, "rows columns"]]:
-    """Samples of the rows of one class, by three real products in place of four."""
-    a, b = emitted[rows, 0], emitted[rows, 1]
-    common = jnp.matmul(a + b, matrix.real.T, precision=_HIGHEST)
-    from_real = jnp.matmul(a, matrix.difference.T, precision=_HIGHEST)
-    from_imag = jnp.matmul(b, matrix.total.T, precision=_HIGHEST)
-    return common - from_imag, common + from_real
+    return emitted.reshape(*emitted.shape[:2], size, -1).sum(axis=2)

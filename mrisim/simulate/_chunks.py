@@ -20,10 +20,11 @@ from mrisim.encoding import matrix
 from mrisim.engines import bloch
 from mrisim.program import Program, ReadoutClass, StepTable
 from mrisim.simulate._memory import LARGEST_CHUNK, SAMPLE_BLOCK, SEGMENT, Plan
-from mrisim.simulate._propagators import Pulse, chunk_propagators, prepare_pulses, take_spins
+from mrisim.simulate._propagators import Pulse, chunk_propagators, prepare_pulses
 
 _ENCODERS_KEPT = 4
 _LANES = 64
+_COMPILED: set[tuple[object, ...]] = set()  # what has run once in this process: its chunks need not wait for the first
 _GPU_CHUNK = 1 << 17
 
 
@@ -119,8 +120,13 @@ def _rows_of(program: Program, start: int, stop: int) -> Iterator[tuple[int, np.
         chosen = np.flatnonzero((readout.step >= start) & (readout.step < stop))
         if len(chosen):
             rows = readout.step[chosen] - start
-            padded = np.pad(rows, (0, _round_up(len(rows), 8) - len(rows)))
+            padded = np.pad(rows, (0, _bucket(len(rows)) - len(rows)))
             yield index, padded.astype(np.int32), chosen
+
+
+def _bucket(n: int) -> int:
+    """Rows that n are filled up to, so that a sweep compiles once: 1, 2, 4, or a multiple of 8."""
+    return 1 << (n - 1).bit_length() if n < 8 else _round_up(n, 8)
 
 
 def _round_up(n: int, step: int) -> int:
@@ -151,7 +157,7 @@ def chunk_places(start: int, size: int, run: int) -> Int[np.ndarray, " size"]:
 def cut_chunk(phantom: Phantom, places: Int[np.ndarray, " size"]) -> Phantom:
     """Those spins; places beyond the last hold spins of no weight."""
     inside = places < phantom.n_spins
-    chunk = take_spins(phantom, np.where(inside, places, phantom.n_spins - 1))
+    chunk = phantom.take(np.where(inside, places, phantom.n_spins - 1))
     return replace(chunk, weight=np.where(inside, chunk.weight, 0.0))
 
 
@@ -170,43 +176,69 @@ def run_chunk(
     work: Work,
     phantom: Phantom,
     places: Int[np.ndarray, " size"],
-    sensitivity: Complex[Array, "coils spins"] | None,
+    sensitivity: Complex[np.ndarray, "coils spins"] | None,
     initial: Float[np.ndarray, "spins 3"] | None,
 ) -> Complex[np.ndarray, "coils samples"]:
     """Signal of the spins at some places."""
     with precision(work.dtype):
         spins, propagators = place_chunk(work, phantom, places)
-        if sensitivity is not None:
-            sensitivity = jnp.asarray(sensitivity, np.result_type(work.dtype, np.complex64))
-        n_coils = 1 if sensitivity is None else sensitivity.shape[0]
+        n_coils = 1 if sensitivity is None else len(sensitivity)
         signal = np.zeros((n_coils, work.program.n_samples), dtype=complex)
         state = bloch.init(spins, initial)
-        encoded = spins if work.run == 1 else bloch.first_of_runs(spins, work.run)
-        encoders: OrderedDict[tuple[int, int], matrix.Encoder] = OrderedDict()
+        encode = _ChunkEncoding(spins if work.run == 1 else bloch.first_of_runs(spins, work.run), sensitivity)
         for segment in work.segments:
             state, emitted = bloch.evolve(state, segment.steps, propagators, spins)
-            emitted = matrix.sum_runs(emitted, work.run)
+            if work.run > 1:
+                emitted = matrix.sum_runs(emitted, work.run)
             for index, rows, chosen in segment.rows:
                 for first, train in work.trains[index]:
-                    encoder = _encoder(encoders, (index, first), train, encoded, sensitivity)
-                    samples = _samples(matrix.encode(emitted, rows, encoder), len(chosen), n_coils)
+                    samples = encode.samples(emitted, rows, (index, first), train)[:, : len(chosen)]
                     where = work.program.readouts[index].first[chosen][:, None] + first + np.arange(samples.shape[2])
                     signal[:, where] += samples
     return signal
 
 
-def _encoder(cache, key, train: matrix.Train, spins: bloch.Spins, sensitivity) -> matrix.Encoder:
-    """Encoder of a block of samples, made once per chunk where the cache holds it."""
-    if key not in cache:
-        cache[key] = matrix.encoder(train, spins.position, spins.df, spins.r2, sensitivity)
-        if len(cache) > _ENCODERS_KEPT:
-            cache.popitem(last=False)
-    return cache[key]
+class _ChunkEncoding:
+    """Encoding of one chunk: the matrices that were made last are kept."""
+
+    def __init__(self, spins: bloch.Spins, sensitivity: Complex[np.ndarray, "coils spins"] | None):
+        self._spins = (spins.position, spins.df, spins.r2)
+        kind = np.result_type(spins.df.dtype, np.complex64)
+        self._coils = None if sensitivity is None else [jnp.asarray(coil, kind) for coil in sensitivity]
+        self._made: OrderedDict[tuple[int, int, bool], tuple[Array, ...]] = OrderedDict()
+
+    def samples(
+        self,
+        emitted: Float[Array, "steps 2 spins"],
+        rows: Int[np.ndarray, " rows"],
+        key: tuple[int, int],
+        train: matrix.Train,
+    ) -> Complex[np.ndarray, "coils rows samples"]:
+        """Samples of some rows, coil by coil."""
+        if self._coils is None:
+            return _joined([self._encode(emitted, rows, key, train)])
+        every = np.arange(len(rows), dtype=np.int32)
+        return _joined([self._encode(matrix.receive(emitted, rows, c), every, key, train) for c in self._coils])
+
+    def _encode(
+        self, emitted: Array, rows: Int[np.ndarray, " rows"], key: tuple[int, int], train: matrix.Train
+    ) -> Array:
+        n_rows = len(rows) * (1 if self._coils is None else len(self._coils))
+        few = train.fine is not None and n_rows < len(train.fine.delay)
+        made = self._matrices((*key, few), train)
+        return matrix.encode_few(emitted, rows, *made) if few else matrix.encode(emitted, rows, *made)
+
+    def _matrices(self, key: tuple[int, int, bool], train: matrix.Train) -> tuple[Array, ...]:
+        if key not in self._made:
+            self._made[key] = matrix.factors(train, *self._spins) if key[2] else (matrix.encoder(train, *self._spins),)
+            if len(self._made) > _ENCODERS_KEPT:
+                self._made.popitem(last=False)
+        return self._made[key]
 
 
-def _samples(parts, n_rows: int, n_coils: int) -> Complex[np.ndarray, "coils rows samples"]:
-    real, imag = (np.asarray(part)[:n_rows].astype(float) for part in parts)
-    return (real + 1j * imag).reshape(n_rows, n_coils, -1).swapaxes(0, 1)
+def _joined(parts: list[Array]) -> Complex[np.ndarray, "coils rows samples"]:
+    values = np.stack([np.asarray(part) for part in parts]).astype(float)
+    return values[:, :, 0] + 1j * values[:, :, 1]
 
 
 def run_chunks(
@@ -217,7 +249,7 @@ def run_chunks(
     layout: Plan,
     advance: Callable[[int], None],
 ) -> Complex[np.ndarray, "coils samples"]:
-    """Sum of all chunks in order. The first runs alone: it compiles for the others."""
+    """Sum of all chunks in order. The first runs alone where it compiles for the others."""
     size, n = work.size, phantom.n_spins
     n_coils = 1 if sensitivity is None else sensitivity.shape[0]
     total = np.zeros((n_coils, work.program.n_samples), dtype=complex)
@@ -229,9 +261,12 @@ def run_chunks(
         state = None if initial is None else initial[rows]
         return run_chunk(work, phantom, places, coils, state)
 
-    total += one(0)
-    advance(1)
-    starts = iter(range(size, n, size))
+    signature = _signature(work, n_coils, initial is not None)
+    starts = iter(range(0, n, size))
+    if signature not in _COMPILED:
+        total += one(next(starts))
+        advance(1)
+        _COMPILED.add(signature)
     with ThreadPoolExecutor(max_workers=max(1, layout.workers)) as pool:
         pending: list[Future[np.ndarray]] = [
             pool.submit(one, s) for _, s in zip(range(2 * layout.workers), starts, strict=False)
@@ -248,3 +283,11 @@ def run_chunks(
                 future.cancel()
             raise
     return total
+
+
+def _signature(work: Work, n_coils: int, started: bool) -> tuple[object, ...]:
+    """What compilations of a chunk depend on."""
+    pulses = tuple((len(p.placed.blocks), p.table is None or p.table.shape) for p in work.pulses)
+    segments = {(len(s.steps.pulse), tuple((i, len(rows)) for i, rows, _ in s.rows)) for s in work.segments}
+    trains = tuple(tuple(jax.tree.map(np.shape, train) for _, train in blocks) for blocks in work.trains)
+    return (work.size, work.run, str(work.dtype), n_coils, started, pulses, frozenset(segments), str(trains))

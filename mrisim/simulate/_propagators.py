@@ -36,6 +36,10 @@ class Pulse:
     table: Float[Array, "12 kinds"] | None  # of each kind of spin; None where spins are all different
     kind: Int[np.ndarray, " spins"] | None  # of each spin
 
+    @property
+    def instantaneous(self) -> bool:
+        return len(self.waveform.dt) == 1 and self.waveform.dt[0] == 0.0
+
 
 def prepare_pulses(
     program: Program, phantom: Phantom, tolerance: float, dtype: np.dtype, size: int
@@ -65,7 +69,7 @@ def prepare_pulses(
         shared = kinds[program.pulses.waveform[row]]
         if shared is not None:
             first, kind = shared
-            table = _table(pulse, take_spins(phantom, first), tolerance, dtype, size)
+            table = _table(pulse, phantom.take(first), tolerance, dtype, size)
             pulse = replace(pulse, table=table, kind=kind)
         made.append(pulse)
     return tuple(made)
@@ -97,7 +101,7 @@ def chunk_propagators(
     n = len(chunk.weight)
     if not pulses:
         return jnp.zeros((1, 4, 3, n), placed.df.dtype)
-    own = spins_key(chunk) if any(pulse.table is None for pulse in pulses) else ""
+    own = spins_key(chunk) if any(pulse.table is None and not pulse.instantaneous for pulse in pulses) else ""
     columns = [
         _own(pulse, placed, own, tolerance)
         if pulse.table is None or pulse.kind is None
@@ -105,14 +109,6 @@ def chunk_propagators(
         for pulse in pulses
     ]
     return _stack(columns)
-
-
-SPIN_COLUMNS = ("position", "weight", "pd", "t1", "t2", "df", "b1", "t2_prime", "lorentz")
-
-
-def take_spins(phantom: Phantom, rows: Int[np.ndarray, " n"]) -> Phantom:
-    """Those spins."""
-    return Phantom(**{name: np.asarray(getattr(phantom, name))[rows] for name in SPIN_COLUMNS})
 
 
 def _played(program: Program) -> Iterator[tuple[Waveform, float, float]]:
@@ -143,7 +139,7 @@ def _table(pulse: Pulse, kinds: Phantom, tolerance: float, dtype: np.dtype, size
     """Propagators of all kinds of spins, chunk by chunk."""
     n, parts = len(kinds.weight), []
     for start in range(0, n, size):
-        chunk = take_spins(kinds, np.minimum(np.arange(start, start + size), n - 1))
+        chunk = kinds.take(np.minimum(np.arange(start, start + size), n - 1))
         placed = bloch.place_spins(chunk, dtype)
         parts.append(_own(pulse, placed, spins_key(chunk), tolerance).reshape(12, -1))
     return jnp.concatenate(parts, axis=1)
@@ -153,6 +149,8 @@ def _own(pulse: Pulse, placed: bloch.Spins, spins_of: str, tolerance: float) -> 
     """Propagators of a chunk's own spins, from the store where an earlier run left them."""
     short = bloch.is_short(pulse.waveform, pulse.amplitude, pulse.frequency, placed, tolerance)
     spins = jax.tree.map(jnp.asarray, placed)
+    if pulse.instantaneous:  # quicker made than looked up
+        return bloch.pulse_propagator(pulse.placed, spins, short)
     return STORE.get((spins_of, *pulse.key, short), partial(bloch.pulse_propagator, pulse.placed, spins, short))
 
 

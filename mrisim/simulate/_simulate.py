@@ -188,13 +188,15 @@ def signal(
     _, emitted = bloch.evolve(bloch.init(spins, initial), steps, propagators, spins)
     n_coils = 1 if sensitivity is None else sensitivity.shape[0]
     result = jnp.zeros((n_coils, program.n_samples), np.result_type(kind, np.complex64))
+    rows = (
+        [emitted] if sensitivity is None else [matrix.receive(emitted, np.arange(len(emitted)), c) for c in sensitivity]
+    )
     for readout in program.readouts:
-        encoder = matrix.encoder(matrix.place_train(readout, kind), spins.position, spins.df, spins.r2, sensitivity)
-        real, imag = matrix.encode(emitted, readout.step, encoder)
-        samples = (real + 1j * imag).reshape(len(readout.step), n_coils, -1).swapaxes(0, 1)
+        made = matrix.encoder(matrix.place_train(readout, kind), spins.position, spins.df, spins.r2)
+        parts = jnp.stack([matrix.encode(coil, readout.step, made) for coil in rows])
         receiver = jnp.exp(-1j * jnp.asarray(readout.phase, kind))[None, :, None]
-        where = readout.first[:, None] + np.arange(samples.shape[2])
-        result = result.at[:, where].set(samples * receiver)
+        where = readout.first[:, None] + np.arange(parts.shape[3])
+        result = result.at[:, where].set((parts[:, :, 0] + 1j * parts[:, :, 1]) * receiver)
     return result
 
 
