@@ -218,15 +218,17 @@ def check(
 @_exits
 def convert(
     source: Annotated[str, typer.Argument(help="File, or name in the library.")],
-    target: Annotated[Path, typer.Argument(help="File to write; its suffix names the format.")],
+    target: Annotated[str, typer.Argument(help="File to write; its suffix names the format. A folder/ for DICOM.")],
     set_: SetOption = None,
+    item: Annotated[str | None, typer.Option(help="Of several images or maps in a file, the one of this name.")] = None,
     version: Annotated[str | None, typer.Option(help="Of the format, such as 1.4.1.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Refuse what would be a finding.")] = False,
 ) -> None:
     """Convert a file to another format."""
     from mrisim.pipeline.convert import convert as convert_file
 
-    done = convert_file(source, target, set=assignments(set_ or []), version=version, strict=strict or None)
+    given = {"set": assignments(set_ or []), "item": item, "version": version, "strict": strict or None}
+    done = convert_file(source, target, **given)
     for finding in done.findings:
         typer.echo(f"note: {finding}")
     typer.echo(f"wrote {done.target}")

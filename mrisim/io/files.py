@@ -96,6 +96,53 @@ def load_all(path: str | Path) -> dict[str, Any]:
     return {item.name: item}
 
 
+def convert(source: str | Path, target: str | Path, *, item: str | None = None) -> tuple[Finding, ...]:
+    """Write the image or map of one file to another.
+
+    Raises:
+        ResourceError: the source is broken, or holds several or none and `item` names none of them.
+    """
+    chosen = _images(source, item)
+    if len(chosen) > 1:
+        rule = f"must hold one image or map for a {nifti_suffix(target)} file, but holds {', '.join(chosen)}"
+        raise ResourceError(Problem(rule, f"Choose one: --item {next(iter(chosen))}", file=str(source)))
+    save(target, chosen)
+    return _findings(chosen)
+
+
+def convert_to_dicom(source: str | Path, target: str | Path, *, item: str | None = None) -> tuple[Finding, ...]:
+    """Write the images and maps of a file to a folder of DICOM files.
+
+    Raises:
+        ResourceError: the source is broken or holds none, the extra `dicom` is missing, the folder holds files.
+    """
+    from mrisim.io import dicom
+
+    chosen = _images(source, item)
+    dicom.write(target, chosen)
+    return _findings(chosen)
+
+
+def _findings(items: Mapping[str, Image | ParameterMap]) -> tuple[Finding, ...]:
+    return tuple(finding for one in items.values() if isinstance(one, Image) for finding in one.findings)
+
+
+def nifti_suffix(path: str | Path) -> str:
+    """`.nii.gz`, or the last suffix."""
+    return ".nii.gz" if Path(path).name.lower().endswith(".nii.gz") else Path(path).suffix
+
+
+def _images(source: str | Path, item: str | None) -> dict[str, Image | ParameterMap]:
+    """Images and maps of a file by name, or the chosen one."""
+    found = {name: one for name, one in load_all(source).items() if isinstance(one, (Image, ParameterMap))}
+    if not found:
+        raise ResourceError(Problem("must hold an image or a map, but holds none", file=str(source)))
+    if item is not None and item not in found:
+        rule = f"must be one of {', '.join(found)}, but is '{item}'"
+        raise ResourceError(Problem(rule, path="item", file=str(source)))
+    return found if item is None else {item: found[item]}
+
+
 def _only(path: str | Path, items: Mapping[str, Any]) -> Any:
     if len(items) != 1:
         rule = f"must hold one object, but holds {', '.join(items) or 'none'}"

@@ -26,10 +26,24 @@ class Conversion:
     options: tuple[str, ...] = ()  # that it takes
 
 
-SOURCE_SUFFIXES: Mapping[str, str] = {".seq": "sequence"}
+SOURCE_SUFFIXES: Mapping[str, str] = {
+    ".seq": "sequence",
+    ".h5": "result",
+    ".nii": "NIfTI file",
+    ".nii.gz": "NIfTI file",
+}
 """Kind of a source by its suffix; the longest that fits decides. Names of the library and YAML files: see `kind_of`."""
 
-CONVERSIONS: tuple[Conversion, ...] = ()
+FOLDER = "/"
+"""In place of a suffix: the target is a folder, because its name ends so or because it is one."""
+
+CONVERSIONS: tuple[Conversion, ...] = (
+    Conversion(source="result", target=".nii", function="mrisim.io.files:convert", options=("item",)),
+    Conversion(source="result", target=".nii.gz", function="mrisim.io.files:convert", options=("item",)),
+    Conversion(source="NIfTI file", target=".h5", function="mrisim.io.files:convert"),
+    Conversion(source="result", target=FOLDER, function="mrisim.io.files:convert_to_dicom", options=("item",)),
+    Conversion(source="NIfTI file", target=FOLDER, function="mrisim.io.files:convert_to_dicom"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +59,7 @@ def convert(source: str | Path, target: str | Path, **options: Any) -> Converted
 
     Args:
         source: File, or name of the library.
-        target: File to write; an existing one is replaced. It is complete or not there at all.
+        target: File to write, an existing one is replaced; or a folder, ending in /. Complete or not there at all.
         **options: Of this conversion, such as `set` (parameters by name), `version`, `strict`; None is not given.
 
     Returns:
@@ -60,8 +74,9 @@ def convert(source: str | Path, target: str | Path, **options: Any) -> Converted
         Traceback (most recent call last):
         mrisim.errors.SpecError: spin_echo.docx: must be a format that a sequence can become, but ends in '.docx'...
     """
+    named = f"{Path(target).name}{FOLDER}" if str(target).endswith(("/", "\\")) or Path(target).is_dir() else ""
     target = Path(target)
-    conversion = _conversion(source, target)
+    conversion = _conversion(source, target, named or target.name)
     given = {name: value for name, value in options.items() if value not in (None, (), {})}
     unused = sorted(set(given) - set(conversion.options))
     if unused:
@@ -91,12 +106,12 @@ def _by_suffix(name: str, table: Mapping[str, str]) -> str:
     return table[max(fitting, key=len)] if fitting else ""
 
 
-def _conversion(source: str | Path, target: Path) -> Conversion:
+def _conversion(source: str | Path, target: Path, name: str) -> Conversion:
     kind = source_kind(source)
     fitting = [one for one in CONVERSIONS if one.source == kind]
-    suffix = _by_suffix(target.name, {one.target: one.target for one in fitting})
+    suffix = _by_suffix(name, {one.target: one.target for one in fitting})
     if suffix:
         return next(one for one in fitting if one.target == suffix)
-    known = ", ".join(sorted(one.target for one in fitting))
+    known = ", ".join(sorted(one.target if one.target != FOLDER else "folder/ (DICOM)" for one in fitting))
     rule = f"must be a format that a {kind} can become, but ends in '{target.suffix}'"
     raise SpecError(Problem(rule, f"Use one of {known}" if known else "Nothing is known yet", file=str(target)))
