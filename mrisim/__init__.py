@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from mrisim.io.files import load as load
     from mrisim.io.files import load_all as load_all
     from mrisim.io.files import save as save
+    from mrisim.io.phantoms import load_phantom as load_phantom
     from mrisim.mapping import fit_maps as fit_maps
     from mrisim.phantom import list_phantoms as list_phantoms
-    from mrisim.phantom import load_phantom as load_phantom
     from mrisim.physics.coils import CoilArray as CoilArray
     from mrisim.pipeline import run as run
     from mrisim.program import Program as Program
@@ -70,7 +70,7 @@ _HOME = {
     "list_sequences": "sequence",
     "load": "io.files",
     "load_all": "io.files",
-    "load_phantom": "phantom",
+    "load_phantom": "io.phantoms",
     "load_sequence": "sequence",
     "lower": "program",
     "reconstruct": "recon",

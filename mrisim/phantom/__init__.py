@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mrisim.phantom.catalogue import PhantomInfo as PhantomInfo
     from mrisim.phantom.catalogue import list_phantoms as list_phantoms
+    from mrisim.phantom.interface import Model as Model
     from mrisim.phantom.library import json_schema as json_schema
     from mrisim.phantom.library import load_model as load_model
     from mrisim.phantom.library import load_phantom as load_phantom
@@ -19,9 +20,14 @@ if TYPE_CHECKING:
     from mrisim.phantom.sampling import Sampling as Sampling
     from mrisim.phantom.tissues import Tissue as Tissue
     from mrisim.phantom.tissues import tissue as tissue
+    from mrisim.phantom.voxels import Layer as Layer
+    from mrisim.phantom.voxels import VoxelModel as VoxelModel
 
 _HOME = {
     "PhantomInfo": "catalogue",
+    "Layer": "voxels",
+    "Model": "interface",
+    "VoxelModel": "voxels",
     "json_schema": "library",
     "list_phantoms": "catalogue",
     "load_model": "library",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from mrisim.errors import Problem, SpecError
 from mrisim.phantom.quantities import (
@@ -29,6 +29,7 @@ MAX_SHAPES = 2000
 MAX_POINTS = 10_000
 MAX_SEED = 2**31 - 1
 MAX_ISOCHROMATS = 100_000
+MAX_LABELS = 1000
 
 Plane = tuple[Length, Length]
 Space = tuple[Length, Length, Length]
@@ -348,8 +349,57 @@ class FieldsSpec(Strict):
     b1: B1Spec = B1Spec()
 
 
+class TimeMap(Strict):
+    """NIfTI file with a time per voxel; infinity is never."""
+
+    file: str
+    unit: Literal["s", "ms", "us"]
+
+
+class FieldMap(Strict):
+    """NIfTI file with an off-resonance per voxel."""
+
+    file: str
+    unit: Literal["Hz", "rad/s", "ppm"]
+
+
+class RatioMap(Strict):
+    """NIfTI file with a number per voxel, relative to water or to nominal."""
+
+    file: str
+    unit: Annotated[Literal["1", "%"], BeforeValidator(lambda value: str(value) if value == 1 else value)]
+
+
+class MapsSpec(Strict):
+    """Parameter maps. T1 and T2 make a phantom; without PD, it is 1 where both are above zero."""
+
+    T1: TimeMap | None = None
+    T2: TimeMap | None = None
+    T2star: TimeMap | None = None
+    T2prime: TimeMap | None = None
+    PD: RatioMap | None = None
+    B0: FieldMap | None = None
+    B1: RatioMap | None = None
+
+    @model_validator(mode="after")
+    def _one_line(self) -> MapsSpec:
+        if self.T2star is not None and self.T2prime is not None:
+            raise SpecError(Problem("must give T2star or T2prime, but gives both", "Remove one"))
+        return self
+
+
+class LabelsSpec(Strict):
+    """NIfTI file with whole numbers, and the tissue that each stands for; 0 is air unless it is given one."""
+
+    file: str
+    tissues: Annotated[dict[str, TissueRef], Field(min_length=1, max_length=MAX_LABELS)]
+
+
 class PhantomFile(Strict):
-    """A phantom: shapes in order, later over earlier, with tissues by name from the cited table.
+    """A phantom: shapes in order, later over earlier, with tissues by name from the cited table; or voxels from files.
+
+    Voxels come from `maps`, or from `labels` with maps of B0 and B1 if there are any. `interpolation` says what lies
+    between their centers; `resample` allows maps on other grids than the first one.
 
     Keys that a file leaves out come from the file that it extends; its shapes are painted over that file's shapes.
     """
@@ -369,3 +419,7 @@ class PhantomFile(Strict):
     tissues: dict[str, TissueRef] = Field(default_factory=dict)
     shapes: list[ShapeSpec] = Field(default_factory=list, max_length=MAX_SHAPES)
     fields: FieldsSpec | None = None
+    maps: MapsSpec | None = None
+    labels: LabelsSpec | None = None
+    interpolation: Literal["nearest", "linear"] | None = None
+    resample: Literal["nearest", "linear"] | None = None

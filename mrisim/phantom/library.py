@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -76,12 +76,10 @@ def load_phantom(
         3.0
     """
     model = load_model(name_or_path, field, extrude=extrude, **parameters)
-    lengths = None if extent is None else _lengths(extent, "extent")
-    sides = _lengths(voxel, "voxel") if isinstance(voxel, (tuple, list)) else _length(voxel, "voxel")
+    reach = None if extent is None else lengths(extent, "extent")
+    sides = lengths(voxel, "voxel") if isinstance(voxel, (tuple, list)) else length(voxel, "voxel")
     return model.sample(
-        model.sampling(
-            voxel=sides, isochromats=isochromats, slab=_length(slab, "slab"), geometry=geometry, extent=lengths
-        )
+        model.sampling(voxel=sides, isochromats=isochromats, slab=length(slab, "slab"), geometry=geometry, extent=reach)
     )
 
 
@@ -101,13 +99,47 @@ def load_model(
         >>> load_model("vials", field="1.5 T").field
         1.5
     """
+    return resolve(read_parts(name_or_path, parameters), Path(name_or_path).stem, field, extrude)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhantomParts:
+    """A file and what it extends, the base first, validated; and the last word of each."""
+
+    parsed: list[tuple[Source, grammar.PhantomFile]]
+    merged: grammar.PhantomFile
+    values: dict[str, str | float | int]  # of the parameters
+
+
+def read_parts(name_or_path: str | Path, parameters: Mapping[str, Quantity]) -> PhantomParts:
+    """Read and validate a phantom's file and what it extends.
+
+    Raises:
+        SpecError: an unknown name, a file that breaks the grammar (all problems at once), an unknown parameter.
+    """
     chain = _read_chain(name_or_path)
     values, problems = _parameter_values(chain, parameters)
     parsed = _validated(chain, values, problems)
-    merged = _merged([spec for _, spec in parsed])
+    return PhantomParts(parsed=parsed, merged=_merged([spec for _, spec in parsed]), values=values)
+
+
+def resolve(parts: PhantomParts, name: str, field: Quantity | None, extrude: Quantity | None) -> PhantomModel:
+    """Model of a file of shapes.
+
+    Raises:
+        SpecError: all problems at once; or voxels from files, which `mrisim.load_phantom` reads.
+    """
+    merged = parts.merged
+    if merged.maps is not None or merged.labels is not None:
+        rule = "must be made of shapes here, but takes its voxels from files"
+        raise SpecError(parts.parsed[-1][0].problem((), rule, "Load it with mrisim.load_phantom"))
+    for key in ("interpolation", "resample"):
+        if getattr(merged, key) is not None:
+            rule = "must be left out for a phantom of shapes, but is given"
+            raise SpecError(parts.parsed[-1][0].problem((key,), rule, "Remove it"))
     strength = merged.field or DEFAULT_FIELD if field is None else _parsed(field, units.FIELD, "field")
-    thickness = merged.extrude if extrude is None else _length(extrude, "extrude")
-    return _Resolver(parsed, merged, strength, thickness).model(Path(name_or_path).stem, values)
+    thickness = merged.extrude if extrude is None else length(extrude, "extrude")
+    return Resolver(parts, strength).model(name, thickness)
 
 
 def json_schema() -> dict[str, Any]:
@@ -138,11 +170,13 @@ def _parsed(value: Quantity, dimension: Dimension, path: str) -> float:
     return number
 
 
-def _length(value: Quantity | None, path: str) -> float | None:
+def length(value: Quantity | None, path: str) -> float | None:
+    """A length above zero [m]; None for None. `path` names it in an error."""
     return None if value is None else _parsed(value, units.LENGTH, path)
 
 
-def _lengths(values: tuple[Quantity, ...], path: str) -> tuple[float, float, float]:
+def lengths(values: tuple[Quantity, ...], path: str) -> tuple[float, float, float]:
+    """Three lengths above zero [m]. `path` names them in an error."""
     if len(values) != 3:
         raise SpecError(Problem(f"must be three lengths, but is {len(values)}", path=path))
     x, y, z = (_parsed(value, units.LENGTH, path) for value in values)
@@ -289,29 +323,33 @@ def _merged(specs: list[grammar.PhantomFile]) -> grammar.PhantomFile:
     return grammar.PhantomFile.model_construct(**keys)
 
 
-class _Resolver:
+class Resolver:
     """From validated files to a model; collects problems, each at its place."""
 
-    def __init__(
-        self,
-        parsed: list[tuple[Source, grammar.PhantomFile]],
-        merged: grammar.PhantomFile,
-        strength: float,
-        extrude: float | None,
-    ):
-        self.parsed, self.merged, self.field = parsed, merged, strength
+    def __init__(self, parts: PhantomParts, strength: float):
+        self.parsed, self.merged, self.values, self.field = parts.parsed, parts.merged, parts.values, strength
         self.problems: list[Problem] = []
         self.said: set[str] = set()  # a tissue that is used ten times is reported once
         self.tissues: list[Tissue] = [AIR]
         self.named: dict[str, Tissue] = {}
-        self.size = self._size(extrude)
+        self.size = (1.0, 1.0, 1.0)
 
-    def model(self, name: str, values: Mapping[str, Any]) -> PhantomModel:
+    def name_tissues(self) -> None:
+        """Resolve the tissues that the files name."""
         for content, spec in self.parsed:
             for key, entry in spec.tissues.items():
-                resolved = self._tissue(content, ("tissues", key), entry, key)
+                resolved = self.tissue(content, ("tissues", key), entry, key)
                 if resolved is not None:
                     self.named[key] = resolved
+
+    def model(self, name: str, extrude: float | None) -> PhantomModel:
+        """Phantom of shapes.
+
+        Raises:
+            SpecError: all problems at once.
+        """
+        self.size = self._size(extrude)
+        self.name_tissues()
         shapes: list[Painted] = []
         points: list[Points] = []
         for content, spec in self.parsed:
@@ -336,10 +374,10 @@ class _Resolver:
             tissues=tuple(self.tissues),
             shapes=tuple(shapes),
             points=tuple(points),
-            b0=_b0(fields.b0),
-            b1=_b1(fields.b1, self.size),
+            b0=b0_of(fields.b0),
+            b1=b1_of(fields.b1, self.size),
             susceptibility=_susceptibility(fields.b0.susceptibility),
-            parameters=dict(values),
+            parameters=dict(self.values),
         )
 
     def _size(self, extrude: float | None) -> tuple[float, float, float]:
@@ -369,9 +407,10 @@ class _Resolver:
                 raise SpecError(replace(error.problems[0], remedy=close)) from None
             raise
 
-    def _tissue(
+    def tissue(
         self, content: Source, path: source.KeyPath, ref: str | grammar.CustomTissue | dict[str, float], name: str = ""
     ) -> Tissue | None:
+        """Tissue of a reference; None, and a problem more, where it cannot be resolved."""
         try:
             if isinstance(ref, str):
                 base = self._named(ref)
@@ -408,7 +447,7 @@ class _Resolver:
         shapes: list[Painted],
         points: list[Points],
     ) -> None:
-        resolved = self._tissue(content, (*path, "tissue"), entry.tissue)
+        resolved = self.tissue(content, (*path, "tissue"), entry.tissue)
         if resolved is None:
             return
         index = self._index(resolved)
@@ -495,11 +534,13 @@ def _polynomial(constant: float, linear: Any, quadratic: Any) -> Polynomial:
     )
 
 
-def _b0(spec: grammar.B0Spec) -> Polynomial:
+def b0_of(spec: grammar.B0Spec) -> Polynomial:
+    """Off-resonance without susceptibility [Hz]."""
     return _polynomial(spec.constant, spec.linear, spec.quadratic)
 
 
-def _b1(spec: grammar.B1Spec, size: tuple[float, float, float]) -> Polynomial:
+def b1_of(spec: grammar.B1Spec, size: tuple[float, float, float]) -> Polynomial:
+    """Transmit field relative to nominal, in a phantom of a size [m]."""
     if spec.center is None or spec.edge is None:
         return _polynomial(1.0 if spec.constant is None else spec.constant, spec.linear, spec.quadratic)
     reach = np.full(2, spec.over) if spec.over else 0.5 * np.array(size[:2])

@@ -309,7 +309,7 @@ class PhantomModel:
         position = logical @ sampling.geometry.rotation.T + sampling.geometry.center
         spins = candidates * float(self._species[2][self.tissue_at(position)].mean())
         need = spins * BYTES_PER_SPIN * 1.3  # one column more while they are joined
-        free = memory if memory is not None else 0.9 * _free_memory()
+        free = memory if memory is not None else 0.9 * free_memory()
         if need > free:
             rule = f"must fit into {free / 1e9:.3g} GB of memory, but {spins:.2g} isochromats need {need / 1e9:.3g} GB"
             raise ResourceError(Problem(rule, "Take a larger voxel, fewer isochromats per voxel or a thinner slab"))
@@ -450,7 +450,7 @@ def _relation(later: Shape, earlier: Shape) -> Literal["inside", "covers", "apar
     return "overlaps" if inside.any() or covered.any() else "apart"
 
 
-def _free_memory() -> float:
+def free_memory() -> float:
     """Memory that is free now [bytes]; half of what there is where the system does not tell."""
     page = os.sysconf("SC_PAGE_SIZE")
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -13,8 +13,9 @@ from mrisim._types import Int
 from mrisim.data import Phantom
 from mrisim.errors import ConsistencyError, Problem
 from mrisim.events.blocks import Sequence, Use
-from mrisim.io import hdf5
-from mrisim.phantom import PhantomModel, Sampling, load_model
+from mrisim.io.phantoms import load_model
+from mrisim.phantom import Sampling
+from mrisim.phantom.interface import Model
 from mrisim.program import lower
 from mrisim.simulate.density import ALLOWED, judge_density, resolves_slices
 from mrisim.units import LENGTH, parse
@@ -31,16 +32,16 @@ SLICE = 2  # logical axis
 class PhantomSource:
     """Where a run's isochromats come from. Samples are kept, so scans on the same slab share them."""
 
-    model: PhantomModel | None
+    model: Model | None
     fixed: Phantom | None
     voxel: float | None = None  # side in the plane [m]
     _cache: dict[Any, Phantom] = field(default_factory=dict)
 
     @staticmethod
     def of(
-        phantom: str | Path | Phantom | PhantomModel, parameters: Mapping[str, Any], *, voxel: str | float | None = None
+        phantom: str | Path | Phantom | Model, parameters: Mapping[str, Any], *, voxel: str | float | None = None
     ) -> PhantomSource:
-        """From a name, a file (.yaml or .h5), a model, or isochromats that are taken as they are.
+        """From a name, a file that `load_phantom` reads, a model, or isochromats that are taken as they are.
 
         Raises:
             MrisimError: unknown names, broken files, parameters or a voxel for a phantom that has its isochromats.
@@ -48,13 +49,15 @@ class PhantomSource:
         side = None if voxel is None else parse(voxel, LENGTH)
         if side is not None and not side > 0:
             raise ConsistencyError(Problem(f"must be above 0 mm, but is {voxel}", path="voxel"))
-        if isinstance(phantom, (str, Path)) and Path(phantom).suffix == ".h5":
-            phantom = hdf5.load(phantom, Phantom)
+        given = ["voxel"] if voxel is not None else []
+        if isinstance(phantom, (str, Path)):
+            phantom = load_model(phantom, **parameters)
+        elif isinstance(phantom, Phantom):
+            given = [*parameters, *given]
         if isinstance(phantom, Phantom):
-            _refuse_sampling([*parameters, *(["voxel"] if voxel is not None else [])])
+            _refuse_sampling(given)
             return PhantomSource(model=phantom.model, fixed=phantom)
-        model = phantom if isinstance(phantom, PhantomModel) else load_model(phantom, **parameters)
-        return PhantomSource(model=model, fixed=None, voxel=side)
+        return PhantomSource(model=phantom, fixed=None, voxel=side)
 
     def sample(self, seq: Sequence, isochromats: int | None = None, spoiling: str = "gradient") -> Phantom:
         """Isochromats on the slab that a sequence excites, voxel by voxel of its image.
@@ -68,7 +71,9 @@ class PhantomSource:
         if self.fixed is not None:
             _refuse_sampling(["isochromats"] if isochromats is not None else [])
             return self.fixed
-        model = cast(PhantomModel, self.model)
+        model = self.model
+        if model is None:
+            raise ConsistencyError(Problem("must have a model or isochromats, but has neither", path="phantom"))
         if isochromats is not None:
             return self._at(model, seq, isochromats)
         if _layered(seq):
@@ -79,7 +84,7 @@ class PhantomSource:
             return phantom
         return self._at(model, seq, min(density.enough, MOST))
 
-    def _at(self, model: PhantomModel, seq: Sequence, isochromats: int) -> Phantom:
+    def _at(self, model: Model, seq: Sequence, isochromats: int) -> Phantom:
         sampling = self._sampling(model, seq, isochromats)
         slab, geometry = excited_slab(seq), sampling.geometry
         cut = slab is not None and sampling.extent[SLICE] >= slab * (1 - 1e-9)
@@ -91,7 +96,7 @@ class PhantomSource:
             self._cache[key] = phantom if fade is None else _faded(phantom, *fade)
         return self._cache[key]
 
-    def _sampling(self, model: PhantomModel, seq: Sequence, count: int) -> Sampling:
+    def _sampling(self, model: Model, seq: Sequence, count: int) -> Sampling:
         whole = model.sampling(geometry=seq.geometry, voxel=_voxel(seq, model, self.voxel), isochromats=count)
         slab = excited_slab(seq)
         if slab is None or slab >= whole.extent[SLICE]:
@@ -145,7 +150,7 @@ def _layered(seq: Sequence) -> bool:
     return seq.recon is not None and seq.recon.matrix[SLICE] == 1 and len(_selective(seq)) > 0
 
 
-def _voxel(seq: Sequence, model: PhantomModel, side: float | None) -> tuple[float, float, float]:
+def _voxel(seq: Sequence, model: Model, side: float | None) -> tuple[float, float, float]:
     """Voxel of the image; along the slice direction of a 2D scan, a layer of the thinnest slice."""
     if seq.recon is None:
         plain = model.voxel if side is None else (side, side, side)

@@ -12,7 +12,7 @@ from mrisim.data import Image, ParameterMap, Phantom, RawData
 from mrisim.errors import Finding, MrisimError, Problem, SpecError
 from mrisim.events.blocks import Sequence
 from mrisim.mapping import fit_maps
-from mrisim.phantom import PhantomModel, Truth
+from mrisim.phantom import Model, Truth
 from mrisim.pipeline.kinds import kind_of
 from mrisim.pipeline.output import output_folder
 from mrisim.pipeline.phantoms import PhantomSource
@@ -44,7 +44,7 @@ DEFAULTS: dict[str, Any] = {
 def run(
     name_or_path: str | Path,
     *,
-    phantom: str | Path | Phantom | PhantomModel | None = None,
+    phantom: str | Path | Phantom | Model | None = None,
     out: str | Path | None = None,
     set: Mapping[str, Any] | None = None,
     field: str | float | None = None,
@@ -66,7 +66,7 @@ def run(
 
     Args:
         name_or_path: Sequence or protocol: name in the library, or a .yaml file.
-        phantom: Name, .yaml or .h5 file, model or isochromats; default: the protocol's, or the brain.
+        phantom: Name, file that `load_phantom` reads, model or isochromats; default: the protocol's, or the brain.
         out: Folder for files, figures and report; nothing is written without it.
         set: Parameters of the sequence (of every scan of a protocol), SI or text with unit.
         field: Field strength that tissues are looked up at [T]; default: the phantom's own.
@@ -136,7 +136,7 @@ def _protocol(name_or_path: str | Path, given: Mapping[str, Any]) -> Protocol:
 
 def _phantom(
     protocol: Protocol,
-    phantom: str | Path | Phantom | PhantomModel | None,
+    phantom: str | Path | Phantom | Model | None,
     field: str | float | None,
     options: Mapping[str, Any],
 ) -> PhantomSource:
