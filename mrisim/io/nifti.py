@@ -30,6 +30,7 @@ from mrisim.errors import ConsistencyError, Finding, Problem, ResourceError
 SUFFIXES = (".nii", ".nii.gz")
 MAX_VOXELS = 2**29  # of one file, all contrasts together
 MAX_RATIO = 1032  # of deflate: one byte of a gzip file holds at most so many
+LARGE, MAX_RATIO_LARGE = 2**28, 64  # bytes from which on a gzip file may only be so many times larger than it is
 MAX_TRAILER = 2**20  # bytes that may follow the voxels
 MAX_OFFSET = 2**26  # of the first voxel, so the most that header extensions may take
 STEP = 2**20  # bytes read at once
@@ -80,7 +81,7 @@ def read_volume(path: str | Path, *, finite: bool = True) -> Volume:
     """Read a NIfTI-1 or NIfTI-2 file, `.nii` or `.nii.gz`.
 
     A left-handed grid is turned to a right-handed one by reversing the order of its x voxels, which moves nothing.
-    Memory stays below four times the size of the voxels in the file, and that below 1032 times the size of the file.
+    Memory stays below six times the size of the voxels, and that below 256 MiB or 64 times the size of the file.
 
     Args:
         path: File to read.
@@ -180,10 +181,10 @@ def _layout(path: Path, header: Any) -> tuple[tuple[int, ...], np.dtype, int]:
     if not (header.sizeof_hdr <= offset <= MAX_OFFSET and offset == int(offset)):
         raise _broken(path, f"must begin its voxels after the header, but vox_offset is {offset:g}")
     n_bytes = math.prod(shape) * dtype.itemsize
-    room = path.stat().st_size * (MAX_RATIO if _is_zipped(path) else 1)
-    if offset + n_bytes > room:
+    ratio = 1 if not _is_zipped(path) else MAX_RATIO if n_bytes <= LARGE else MAX_RATIO_LARGE
+    if offset + n_bytes > path.stat().st_size * ratio:
         rule = f"must hold the {shown} voxels that its header says, but is too small for them"
-        raise _broken(path, rule)
+        raise _broken(path, rule, "Get the file again" if ratio != MAX_RATIO_LARGE else "Unzip it, if it is sound")
     return shape, dtype, n_bytes
 
 
@@ -231,7 +232,10 @@ def _scaled(path: Path, header: Any, values: np.ndarray) -> np.ndarray:
     small = values.dtype.itemsize <= (8 if values.dtype.kind == "c" else 4 if values.dtype.kind == "f" else 2)
     kind = np.result_type(values.dtype if values.dtype.kind == "c" else np.float32, np.float32 if small else np.float64)
     with np.errstate(over="ignore", invalid="ignore"):  # refused below, where it is not finite
-        return values.astype(kind) * kind.type(slope) + kind.type(inter or 0.0)
+        scaled = values.astype(kind)
+        scaled *= kind.type(slope)
+        scaled += kind.type(inter or 0.0)
+        return scaled
 
 
 def _affine(path: Path, header: Any) -> tuple[np.ndarray, tuple[Finding, ...]]:
