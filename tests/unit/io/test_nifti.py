@@ -173,10 +173,10 @@ def test_the_qform_may_be_mirrored(tmp_path):
     image.set_sform(None, code=0)
     nib.save(image, tmp_path / "a.nii")
     volume = read_volume(tmp_path / "a.nii")
-    first = volume.data[0, 0, 0, -1]  # mirrored: the order along x is turned around
-    (place,) = np.argwhere(image.get_fdata() == first)
+    (place,) = np.argwhere(image.get_fdata() == volume.data[0, 2, 1, -1])
+    assert tuple(place) == (0, 1, 2)  # mirrored: the order along x is turned around
     np.testing.assert_allclose(
-        volume.grid.positions()[0, 0, -1] * 1e3, (affine @ [*place, 1])[:3], rtol=0, atol=20 * 8 * EPS32
+        volume.grid.positions()[2, 1, -1] * 1e3, (affine @ [*place, 1])[:3], rtol=0, atol=20 * 8 * EPS32
     )
 
 
