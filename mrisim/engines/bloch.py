@@ -84,7 +84,7 @@ def place_steps(steps: StepTable, pulses: PulseTable, spoil: bool, dtype: np.dty
     )
 
 
-def directions_of(waveform: Waveform) -> Float[Array, "directions 3"]:
+def directions_of(waveform: Waveform) -> Float[Array | np.ndarray, "directions 3"]:
     """Unit vectors that span the gradient of a pulse, at least one; all three axes where the gradient is traced."""
     if isinstance(waveform.moment, jax.Array):
         return jnp.eye(3)
@@ -112,8 +112,8 @@ def place_waveform(
     half = 0.5 * dt.sum(axis=1)
     relaxation = half + xp.concatenate([xp.zeros(1), half[:-1]])
     whole = bloch.WaveformSteps(
-        rotation_x=area.real.astype(dtype),
-        rotation_y=area.imag.astype(dtype),
+        rotation_x=xp.real(area).astype(dtype),
+        rotation_y=xp.imag(area).astype(dtype),
         dt=dt.astype(dtype),
         moment=moment.astype(dtype),
         relaxation=relaxation.astype(dtype),
@@ -196,7 +196,8 @@ def _enter(pulse: Pulse, spins: Spins) -> tuple[Array, Array, Array, Array]:
     off-resonance in its frame [Hz]; the transmit field that they see, zero outside the slice of an ideal pulse.
     """
     position = spins.position.head + spins.position.tail
-    place = sum(pulse.directions[:, i, None] * position[i] for i in range(3))
+    x, y, z = position[0], position[1], position[2]
+    place = pulse.directions[:, 0, None] * x + pulse.directions[:, 1, None] * y + pulse.directions[:, 2, None] * z
     along = sum(pulse.slice_normal[i] * position[i] for i in range(3)) - pulse.slice_position
     inside = (along >= -pulse.slice_half_width) & (along < pulse.slice_half_width)
     reach = jnp.where(inside, spins.b1, jnp.zeros_like(spins.b1))

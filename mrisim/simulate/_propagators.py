@@ -38,7 +38,7 @@ class Pulse:
 
     @property
     def instantaneous(self) -> bool:
-        return len(self.waveform.dt) == 1 and self.waveform.dt[0] == 0.0
+        return len(self.waveform.dt) == 1 and float(self.waveform.dt[0]) == 0.0
 
 
 def prepare_pulses(
