@@ -347,7 +347,11 @@ def _map(study: _Study, name: str, item: ParameterMap, number: int) -> Any:
         plane_positions=[hd.PlanePositionSequence("PATIENT", corner(grid, z)) for z in range(grid.shape[2])],
     )
     ds.SeriesDescription = name[:64]
-    ds.FloatPixelPaddingValue = 0.0
+    ds.FloatPixelPaddingValue, ds.Modality = 0.0, "MR"
+    for place in (ds, *ds.SharedFunctionalGroupsSequence, *ds.PerFrameFunctionalGroupsSequence):
+        for reference in ("ReferencedSeriesSequence", "SourceImageSequence", "DerivationImageSequence"):
+            if reference in place:
+                delattr(place, reference)  # to the image that highdicom asked for, which is no file
     return ds
 
 

@@ -117,6 +117,7 @@ def test_a_map_is_read_by_volume(tmp_path, name, unit, code, factor):
     ds = pydicom.dcmread(tmp_path / "out" / f"{name}.dcm")
     mapping = ds.SharedFunctionalGroupsSequence[0].RealWorldValueMappingSequence[0]
     assert mapping.MeasurementUnitsCodeSequence[0].CodeValue == code
+    assert "ReferencedSOPInstanceUID" not in str(ds).replace(" ", "")  # of an image that is no file
 
 
 def test_background_of_a_map_is_padding(tmp_path):

@@ -96,6 +96,7 @@ def test_the_same_values_give_the_same_bytes(tmp_path):
     for name in ("a", "b"):
         write_volume(tmp_path / f"{name}.nii.gz", data, GRID)
     assert (tmp_path / "a.nii.gz").read_bytes() == (tmp_path / "b.nii.gz").read_bytes()
+    assert (tmp_path / "a.nii.gz").read_bytes()[4:8] == bytes(4)  # no time in gzip's header
 
 
 def test_uneven_slices_are_refused(tmp_path):
