@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from mrisim.io.files import load_all as load_all
     from mrisim.io.files import save as save
     from mrisim.io.phantoms import load_phantom as load_phantom
+    from mrisim.io.pulseq import write_sequence as write_sequence
+    from mrisim.io.sequences import load_sequence as load_sequence
     from mrisim.mapping import fit_maps as fit_maps
     from mrisim.phantom import list_phantoms as list_phantoms
     from mrisim.physics.coils import CoilArray as CoilArray
@@ -41,7 +43,6 @@ if TYPE_CHECKING:
     from mrisim.recon import reconstruct as reconstruct
     from mrisim.recon import stack as stack
     from mrisim.sequence import list_sequences as list_sequences
-    from mrisim.sequence import load_sequence as load_sequence
     from mrisim.simulate import Noise as Noise
     from mrisim.simulate import signal as signal
     from mrisim.simulate import simulate as simulate
@@ -71,7 +72,7 @@ _HOME = {
     "load": "io.files",
     "load_all": "io.files",
     "load_phantom": "io.phantoms",
-    "load_sequence": "sequence",
+    "load_sequence": "io.sequences",
     "lower": "program",
     "reconstruct": "recon",
     "run": "pipeline",
@@ -80,6 +81,7 @@ _HOME = {
     "simulate": "simulate",
     "stack": "recon",
     "trace": "simulate",
+    "write_sequence": "io.pulseq",
 }
 _MODULES = ("mapping", "phantom", "physics", "plot", "recon")
 __all__ = [*_HOME, *_MODULES]  # pyright: ignore[reportUnsupportedDunderAll]

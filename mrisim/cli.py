@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 from collections.abc import Callable, Iterable
 from enum import StrEnum
 from pathlib import Path
@@ -82,6 +83,12 @@ class Kind(StrEnum):
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Set a parameter; repeatable.")
 ]
+StrictOption = Annotated[bool, typer.Option("--strict", help="Refuse what a .seq file may be forgiven.")]
+SystemOption = Annotated[str | None, typer.Option("--system", help="Scanner of a .seq file: name or .yaml file.")]
+UseOption = Annotated[
+    list[str] | None,
+    typer.Option("--use", metavar="USE=NUMBERS", help="What pulses of a .seq file are for: refocusing=2,5-9."),
+]
 OutOption = Annotated[Path | None, typer.Option("--out", help="Folder to write to.")]
 
 
@@ -122,19 +129,22 @@ def list_() -> None:
 @app.command()
 @_exits
 def show(
-    name: Annotated[str, typer.Argument(help="Sequence or protocol: name in the library, or a .yaml file.")],
+    name: Annotated[str, typer.Argument(help="Sequence or protocol: name in the library, .yaml or .seq file.")],
     set_: SetOption = None,
     out: OutOption = None,
+    system: SystemOption = None,
+    use: UseOption = None,
+    strict: StrictOption = False,
 ) -> None:
     """Show resolved parameters, timing and readouts; with --out, draw sequence diagram and trajectory."""
+    from mrisim.io.sequences import load_sequence
     from mrisim.protocol import load_protocol, protocol_file
-    from mrisim.sequence import load_sequence
 
     if protocol_file(name) is not None:
         _refuse_with_protocol(set_, out)
         _show_protocol(load_protocol(name))
         return
-    sequence = load_sequence(name, **assignments(set_ or []))
+    sequence = load_sequence(name, **_reading(system, use, strict), **assignments(set_ or []))
     _show_sequence(sequence)
     if out is not None:
         _draw_sequence(sequence, out)
@@ -143,7 +153,7 @@ def show(
 @app.command()
 @_exits
 def run(
-    name: Annotated[str, typer.Argument(help="Sequence or protocol: name in the library, or a .yaml file.")],
+    name: Annotated[str, typer.Argument(help="Sequence or protocol: name in the library, .yaml or .seq file.")],
     phantom: Annotated[str | None, typer.Option(help="Name in the library, or a .yaml or .h5 file.")] = None,
     set_: SetOption = None,
     out: Annotated[Path, typer.Option("--out", help="Folder for files, figures and report.")] = Path("out"),
@@ -158,6 +168,9 @@ def run(
     voxel: Annotated[str | None, typer.Option(help="Side of a voxel in the plane, such as '1 mm'.")] = None,
     isochromats: Annotated[int | None, typer.Option(min=1, help="Per voxel.")] = None,
     field: Annotated[str | None, typer.Option(help="Field that tissues are looked up at, such as '1.5 T'.")] = None,
+    system: SystemOption = None,
+    use: UseOption = None,
+    strict: StrictOption = False,
 ) -> None:
     """Simulate, reconstruct, fit maps, and write files, figures and a report."""
     from mrisim.pipeline import run as run_pipeline
@@ -178,6 +191,7 @@ def run(
         memory=memory,
         voxel=voxel,
         isochromats=isochromats,
+        **_reading(system, use, strict),
         progress=True,
     )
     _print_result(result)
@@ -199,11 +213,14 @@ def demo(
 def check(
     names: Annotated[list[str], typer.Argument(help="Files or names in the library.")],
     set_: SetOption = None,
+    system: SystemOption = None,
+    use: UseOption = None,
+    strict: StrictOption = False,
 ) -> None:
     """Check files: grammar, timing, and the scanner's limits. Exit code 1 where a limit is broken."""
     broken = 0
     for name in names:
-        violations = _violations(name, assignments(set_ or []))
+        violations = _violations(name, assignments(set_ or []), _reading(system, use, strict))
         typer.echo(f"{name}: {'fine' if not violations else f'{len(violations)} violations'}")
         for violation in violations[:MAX_SHOWN]:
             typer.echo(f"  {violation}")
@@ -222,13 +239,16 @@ def convert(
     set_: SetOption = None,
     item: Annotated[str | None, typer.Option(help="Of several images or maps in a file, the one of this name.")] = None,
     version: Annotated[str | None, typer.Option(help="Of the format, such as 1.4.1.")] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Refuse what would be a finding.")] = False,
+    rotations: Annotated[str | None, typer.Option(help="Of .seq files: apply, or extension.")] = None,
+    system: SystemOption = None,
+    use: UseOption = None,
+    strict: StrictOption = False,
 ) -> None:
     """Convert a file to another format."""
     from mrisim.pipeline.convert import convert as convert_file
 
-    given = {"set": assignments(set_ or []), "item": item, "version": version, "strict": strict or None}
-    done = convert_file(source, target, **given)
+    given = {"set": assignments(set_ or []), "item": item, "version": version, "rotations": rotations}
+    done = convert_file(source, target, **given, **_reading(system, use, strict))
     for finding in done.findings:
         typer.echo(f"note: {finding}")
     typer.echo(f"wrote {done.target}")
@@ -294,7 +314,23 @@ def assignments(texts: Iterable[str]) -> dict[str, Any]:
     return values
 
 
-def _violations(name: str, parameters: dict[str, Any]) -> list[str]:
+def _reading(system: str | None, use: list[str] | None, strict: bool) -> dict[str, Any]:
+    """How a .seq file is read, as far as the user says."""
+    uses: dict[str, list[int]] = {}
+    for text in use or []:
+        name, equals, numbers = text.partition("=")
+        if not equals or not re.fullmatch(r"\d{1,9}(-\d{1,9})?(,\d{1,9}(-\d{1,9})?)*", numbers):
+            raise SpecError(Problem(f"must be USE=NUMBERS, but is '{text}'", "Write --use refocusing=2,5-9", "--use"))
+        for part in numbers.split(","):
+            first, _, last = part.partition("-")
+            if int(last or first) - int(first) > 1_000_000:
+                raise SpecError(Problem(f"must name at most a million pulses, but is '{part}'", path="--use"))
+            uses.setdefault(name, []).extend(range(int(first), int(last or first) + 1))
+    given = {"system": system, "use": uses, "strict": strict}
+    return {name: value for name, value in given.items() if value}
+
+
+def _violations(name: str, parameters: dict[str, Any], reading: dict[str, Any]) -> list[str]:
     """What is wrong with a file that its grammar allows; phantoms and protocols have their grammar only."""
     from mrisim.pipeline.kinds import kind_of
 
@@ -304,10 +340,16 @@ def _violations(name: str, parameters: dict[str, Any]) -> list[str]:
 
         load_model(name, **parameters)
         return []
-    from mrisim.sequence import load_sequence
+    from mrisim.io.sequences import is_pulseq, load_sequence, load_system
 
+    if kind == "sequence" and not is_pulseq(name) and reading.keys() == {"system"}:
+        sequence, scanner = load_sequence(name, **parameters), load_system(reading["system"])
+        return [str(violation) for violation in sequence.check(scanner)]
     if kind == "sequence":
-        return [str(violation) for violation in load_sequence(name, **parameters).check()]
+        sequence = load_sequence(name, **reading, **parameters)
+        for finding in sequence.findings:
+            typer.echo(f"note: {finding}")
+        return [str(violation) for violation in sequence.check()]
     from mrisim.pipeline.kinds import protocol_sequences
 
     _refuse_with_protocol(list(parameters), None)

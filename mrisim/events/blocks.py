@@ -19,7 +19,9 @@ from mrisim.events.tables import Parameter as Parameter
 from mrisim.events.tables import RFShape as RFShape
 from mrisim.events.tables import RFTable as RFTable
 from mrisim.events.tables import SequenceTables
+from mrisim.events.tables import SoftDelay as SoftDelay
 from mrisim.events.tables import TimingRecord as TimingRecord
+from mrisim.events.tables import Trigger as Trigger
 from mrisim.events.tables import Use as Use
 from mrisim.scanner import Scanner
 

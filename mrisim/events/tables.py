@@ -145,6 +145,28 @@ class TimingRecord:
     fill_duration: float = 0.0  # [s]; the first where it varies
 
 
+@dataclass(frozen=True)
+class Trigger:
+    """A trigger that a block gives or waits for; it changes nothing in a simulation."""
+
+    block: int
+    kind: int  # 1 output, 2 input
+    channel: int
+    delay: float  # [s]
+    duration: float  # [s]
+
+
+@dataclass(frozen=True)
+class SoftDelay:
+    """A block without events whose duration a user may set: value / factor + offset."""
+
+    block: int
+    name: str
+    number: int
+    factor: float
+    offset: float  # [s]
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SequenceTables:
     """What a `Sequence` holds: event blocks on logical axes, geometry, parameters. Immutable; lives on the host."""
@@ -167,6 +189,9 @@ class SequenceTables:
     description: str = ""
     reference: str = ""
     source: str = ""  # file it came from
+    definitions: Mapping[str, str] = field(default_factory=dict)  # what a Pulseq file says beyond its events
+    triggers: tuple[Trigger, ...] = ()
+    soft_delays: tuple[SoftDelay, ...] = ()
     findings: tuple[Finding, ...] = ()
 
     @property

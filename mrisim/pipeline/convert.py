@@ -38,6 +38,12 @@ FOLDER = "/"
 """In place of a suffix: the target is a folder, because its name ends so or because it is one."""
 
 CONVERSIONS: tuple[Conversion, ...] = (
+    Conversion(
+        source="sequence",
+        target=".seq",
+        function="mrisim.io.pulseq.write:convert",
+        options=("set", "version", "rotations", "strict", "system", "use"),
+    ),
     Conversion(source="result", target=".nii", function="mrisim.io.files:convert", options=("item",)),
     Conversion(source="result", target=".nii.gz", function="mrisim.io.files:convert", options=("item",)),
     Conversion(source="NIfTI file", target=".h5", function="mrisim.io.files:convert"),

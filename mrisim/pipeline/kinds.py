@@ -8,9 +8,9 @@ from typing import Literal
 
 from mrisim.errors import Problem, SpecError
 from mrisim.events.blocks import Sequence
+from mrisim.io.sequences import is_pulseq, load_sequence
 from mrisim.paths import KINDS, library_files
 from mrisim.protocol import load_protocol
-from mrisim.sequence import load_sequence
 from mrisim.source import did_you_mean, read_source
 
 Kind = Literal["sequence", "phantom", "protocol"]
@@ -27,6 +27,8 @@ def kind_of(name_or_path: str | Path) -> Kind:
         ('protocol', 'phantom', 'sequence')
     """
     path = Path(name_or_path)
+    if is_pulseq(path):
+        return "sequence"
     if path.suffix in (".yaml", ".yml"):
         data = read_source(path).data
         keys = data.keys() if isinstance(data, dict) else ()
@@ -36,7 +38,7 @@ def kind_of(name_or_path: str | Path) -> Kind:
         if str(name_or_path) in library_files(f"{kind}s"):
             return kind
     known = [name for folder in KINDS for name in library_files(folder)]
-    rule = f"must be a name in the library or a .yaml file, but is '{name_or_path}'"
+    rule = f"must be a name in the library or a .yaml or .seq file, but is '{name_or_path}'"
     raise SpecError(Problem(rule, did_you_mean(str(name_or_path), known) or "See mrisim list"))
 
 

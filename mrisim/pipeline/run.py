@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 from mrisim.data import Image, ParameterMap, Phantom, RawData
-from mrisim.errors import Finding, MrisimError, Problem, SpecError
+from mrisim.errors import ConsistencyError, Finding, MrisimError, Problem, SpecError
 from mrisim.events.blocks import Sequence
+from mrisim.io.sequences import is_pulseq, known_of_images, load_sequence
 from mrisim.mapping import fit_maps
 from mrisim.phantom import Model, Truth
 from mrisim.pipeline.kinds import kind_of
@@ -23,7 +24,6 @@ from mrisim.pipeline.versions import versions
 from mrisim.pipeline.write import write
 from mrisim.protocol import Protocol, Scan, load_protocol
 from mrisim.recon import reconstruct, stack
-from mrisim.sequence import load_sequence
 from mrisim.simulate import simulate
 
 DEFAULT_PHANTOM = "brain"
@@ -58,6 +58,9 @@ def run(
     memory: str | int | None = None,
     voxel: str | float | None = None,
     isochromats: int | None = None,
+    strict: bool = False,
+    system: str | Path | None = None,
+    use: Mapping[str, Iterable[int]] | None = None,
     progress: bool | Watch = False,
 ) -> Result:
     """Simulate, reconstruct, fit maps, write files, figures and a report.
@@ -65,7 +68,7 @@ def run(
     The phantom is sampled on the slab that each sequence excites, along its axes, with the image's voxel.
 
     Args:
-        name_or_path: Sequence or protocol: name in the library, or a .yaml file.
+        name_or_path: Sequence or protocol: name in the library, a .yaml file, or a Pulseq .seq file.
         phantom: Name, file that `load_phantom` reads, model or isochromats; default: the protocol's, or the brain.
         out: Folder for files, figures and report; nothing is written without it.
         set: Parameters of the sequence (of every scan of a protocol), SI or text with unit.
@@ -80,6 +83,9 @@ def run(
         memory: Budget such as "4 GiB".
         voxel: Side of a voxel in the plane [m].
         isochromats: Per voxel; a slice has 17 layers of voxels. Default: what leaves no spurious echoes, within reason.
+        strict: Refuse a .seq file whose signature or definitions are wrong.
+        system: Scanner of a .seq file: name or .yaml file.
+        use: What pulses of a .seq file are for, by their numbers there, such as {"refocusing": [2]}.
         progress: True for a bar in the terminal, or a function of (what, share).
 
     Returns:
@@ -101,12 +107,13 @@ def run(
     }  # fmt: skip
     protocol = _protocol(name_or_path, set or {})
     options = {key: value for key, value in given.items() if value is not None}
+    reading = {key: value for key, value in (("strict", strict), ("system", system), ("use", use)) if value}
     with ExitStack() as stack_:
         folder = stack_.enter_context(output_folder(out))
         watch = stack_.enter_context(watching(progress))
         clock = Clock(sum(len(scan.runs) for scan in protocol.scans), watch)
         source = _phantom(protocol, phantom, field, {**DEFAULTS, **protocol.simulation, **options})
-        result = _compute(protocol, source, options, clock)
+        result = _compute(protocol, source, options, reading, clock)
         if folder is not None:
             result = write(result, folder, clock)
     return result if out is None else replace(result, folder=Path(out))
@@ -150,9 +157,11 @@ def _phantom(
     )
 
 
-def _compute(protocol: Protocol, source: PhantomSource, given: Mapping[str, Any], clock: Clock) -> Result:
+def _compute(
+    protocol: Protocol, source: PhantomSource, given: Mapping[str, Any], reading: Mapping[str, Any], clock: Clock
+) -> Result:
     with clock.phase("expand", "Reading sequences"):
-        sequences = _expand(protocol)
+        sequences = _expand(protocol, reading)
     scans = {}
     for scan in protocol.scans:
         chosen = {**DEFAULTS, **protocol.simulation, **scan.simulation, **given}
@@ -174,12 +183,12 @@ def _compute(protocol: Protocol, source: PhantomSource, given: Mapping[str, Any]
     )
 
 
-def _expand(protocol: Protocol) -> dict[str, tuple[Sequence, ...]]:
+def _expand(protocol: Protocol, reading: Mapping[str, Any]) -> dict[str, tuple[Sequence, ...]]:
     """Sequences of all runs; all problems of all scans at once."""
     sequences, problems = {}, []
     for scan in protocol.scans:
         try:
-            sequences[scan.name] = tuple(load_sequence(scan.sequence, **dict(run)) for run in scan.runs)
+            sequences[scan.name] = tuple(load_sequence(scan.sequence, **reading, **dict(run)) for run in scan.runs)
         except MrisimError as error:
             problems += [_placed(problem, protocol, scan) for problem in error.problems]
     if problems:
@@ -213,13 +222,29 @@ def _scan(
         with clock.phase("simulate", f"{what}: simulating", weight=1.0):
             raw = simulate(seq, phantom, seed=seed, progress=clock.inside(f"{what}: simulating"), **chosen)
         clock.move("simulate", "compile", float(raw.provenance.get("seconds", {}).get("compile", 0.0)))
-        raws.append(replace(raw, provenance={**raw.provenance, "parameters": dict(scan.runs[number])}))
+        raw = replace(raw, provenance={**raw.provenance, "parameters": dict(scan.runs[number])})
         with clock.phase("reconstruct", f"{what}: reconstructing"):
             if raw.recon is not None:
                 images.append(replace(reconstruct(raw), name=scan.name))
+            elif is_pulseq(scan.sequence) and raw.signal.shape[1]:
+                raw, found = _inferred(raw, seq)
+                images += [replace(image, name=scan.name) for image in found]
+        raws.append(raw)
     with clock.phase("reconstruct", f"{scan.name}: stacking"):
         image = stack(images, scan.name) if len(images) > 1 else images[0] if images else None
     return ScanResult(name=scan.name, sequences=sequences, raw=tuple(raws), phantom=phantom, image=image)
+
+
+def _inferred(raw: RawData, seq: Sequence) -> tuple[RawData, list[Image]]:
+    """Samples of a foreign file with what it tells about images, and their image; none, with a finding, where they
+    make none."""
+    raw = replace(raw, provenance={**raw.provenance, **known_of_images(seq)})
+    try:
+        return raw, [reconstruct(raw)]
+    except ConsistencyError as error:
+        reason = "; ".join(f"{p.path}: {p.rule}" if p.path else p.rule for p in error.problems)
+        finding = Finding("no image", f"the samples of {seq.name} are kept, but make no image ({reason})")
+        return replace(raw, findings=(*raw.findings, finding)), []
 
 
 def _maps(protocol: Protocol, scans: Mapping[str, ScanResult]) -> dict[str, ParameterMap]:

@@ -87,6 +87,33 @@ def resolve_system(spec: str | SystemModel, source: Source) -> Scanner:
     return replace(base, **changes)
 
 
+def load_system(name_or_path: str | Path) -> Scanner:
+    """Scanner of a name in the library, or of a .yaml file with the keys of the `system` part of a sequence.
+
+    Raises:
+        SpecError: no such name, keys or values that are none.
+
+    Example:
+        >>> load_system("default_3t").name
+        'default 3 T'
+    """
+    path = Path(name_or_path)
+    if path.suffix not in (".yaml", ".yml"):
+        return resolve_system(str(name_or_path), Source(file="", data={}))
+    source = read_source(path)
+    model = validate(SystemModel, source)
+    assert isinstance(model, SystemModel)
+    return resolve_system(model, _under_system(source))
+
+
+def _under_system(source: Source) -> Source:
+    """Source of a file that is a system, with places as those of the `system` part of a sequence."""
+    places, key_places = (
+        {("system", *path): place for path, place in table.items()} for table in (source.places, source.key_places)
+    )
+    return Source(file=source.file, data={}, places=places, key_places=key_places)
+
+
 def _named_system(name: str, source: Source) -> Scanner:
     known = {path.stem: path for path in sorted((library_folder("sequences") / "systems").glob("*.yaml"))}
     if name not in known:
@@ -97,7 +124,4 @@ def _named_system(name: str, source: Source) -> Scanner:
     assert isinstance(model, SystemModel)
     if model.extends is not None:
         raise SpecError(inner.problem(("extends",), "must not extend another system, but does"))
-    places, key_places = (
-        {("system", *path): place for path, place in table.items()} for table in (inner.places, inner.key_places)
-    )
-    return resolve_system(model, Source(file=inner.file, data={}, places=places, key_places=key_places))
+    return resolve_system(model, _under_system(inner))
