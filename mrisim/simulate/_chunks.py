@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import os
-from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import jax
@@ -19,6 +21,7 @@ from mrisim.data import Phantom
 from mrisim.encoding import matrix
 from mrisim.engines import bloch
 from mrisim.program import Program, ReadoutClass, StepTable
+from mrisim.simulate._checkpoint import Checkpoint
 from mrisim.simulate._memory import LARGEST_CHUNK, SAMPLE_BLOCK, SEGMENT, Plan
 from mrisim.simulate._propagators import Pulse, chunk_propagators, prepare_pulses
 
@@ -178,8 +181,9 @@ def run_chunk(
     places: Int[np.ndarray, " size"],
     sensitivity: Complex[np.ndarray, "coils spins"] | None,
     initial: Float[np.ndarray, "spins 3"] | None,
+    stop: threading.Event | None = None,
 ) -> Complex[np.ndarray, "coils samples"]:
-    """Signal of the spins at some places."""
+    """Signal of the spins at some places; left unfinished when told to stop."""
     with precision(work.dtype):
         spins, propagators = place_chunk(work, phantom, places)
         n_coils = 1 if sensitivity is None else len(sensitivity)
@@ -187,6 +191,8 @@ def run_chunk(
         state = bloch.init(spins, initial)
         encode = _ChunkEncoding(spins if work.run == 1 else bloch.first_of_runs(spins, work.run), sensitivity)
         for segment in work.segments:
+            if stop is not None and stop.is_set():
+                break
             state, emitted = bloch.evolve(state, segment.steps, propagators, spins)
             if work.run > 1:
                 emitted = matrix.sum_runs(emitted, work.run)
@@ -248,41 +254,60 @@ def run_chunks(
     initial: Float[np.ndarray, "spins 3"] | None,
     layout: Plan,
     advance: Callable[[int], None],
+    checkpoint: Checkpoint | None = None,
 ) -> Complex[np.ndarray, "coils samples"]:
-    """Sum of all chunks in order. The first runs alone where it compiles for the others."""
-    size, n = work.size, phantom.n_spins
-    n_coils = 1 if sensitivity is None else sensitivity.shape[0]
-    total = np.zeros((n_coils, work.program.n_samples), dtype=complex)
+    """Sum of all chunks in order; the first runs alone where it compiles for the others.
+
+    An interrupted run leaves within a segment, and its checkpoint holds what was summed.
+    """
+    n_coils = 1 if sensitivity is None else len(sensitivity)
+    shape = (n_coils, work.program.n_samples)
+    total = np.zeros(shape, dtype=complex) if checkpoint is None else checkpoint.total(shape)
+    done = 0 if checkpoint is None else checkpoint.done
+    stop = threading.Event()
 
     def one(start: int) -> np.ndarray:
-        places = chunk_places(start, size, work.run)
-        rows = np.minimum(places, n - 1)
+        places = chunk_places(start, work.size, work.run)
+        rows = np.minimum(places, phantom.n_spins - 1)
         coils = None if sensitivity is None else sensitivity[:, rows]
         state = None if initial is None else initial[rows]
-        return run_chunk(work, phantom, places, coils, state)
+        return run_chunk(work, phantom, places, coils, state, stop)
 
+    if done:
+        advance(done)
+    starts = range(done * work.size, phantom.n_spins, work.size)
     signature = _signature(work, n_coils, initial is not None)
-    starts = iter(range(0, n, size))
-    if signature not in _COMPILED:
-        total += one(next(starts))
-        advance(1)
-        _COMPILED.add(signature)
-    with ThreadPoolExecutor(max_workers=max(1, layout.workers)) as pool:
-        pending: list[Future[np.ndarray]] = [
-            pool.submit(one, s) for _, s in zip(range(2 * layout.workers), starts, strict=False)
-        ]
+    try:
+        for part in _in_order(one, starts, layout.workers, signature not in _COMPILED):
+            total, done = total + part, done + 1  # both or none, whenever an interrupt comes
+            _COMPILED.add(signature)
+            advance(1)
+            if checkpoint is not None and checkpoint.due():
+                checkpoint.write(layout.chunk, done, total)
+    finally:
+        stop.set()
+        if checkpoint is not None:
+            checkpoint.write(layout.chunk, done, total)
+    return total
+
+
+def _in_order(
+    function: Callable[[int], np.ndarray], items: Iterable[int], workers: int, alone: bool
+) -> Iterator[np.ndarray]:
+    """Results in the order of the items, some ahead side by side; the first by itself where asked."""
+    rest = iter(items)
+    if alone:
+        for item in itertools.islice(rest, 1):
+            yield function(item)
+    with ThreadPoolExecutor(max_workers=max(1, workers)) as pool:
+        pending = deque(pool.submit(function, item) for item in itertools.islice(rest, 2 * workers))
         try:
             while pending:
-                total += pending.pop(0).result()
-                advance(1)
-                for start in starts:
-                    pending.append(pool.submit(one, start))
-                    break
-        except BaseException:
+                yield pending.popleft().result()
+                pending.extend(pool.submit(function, item) for item in itertools.islice(rest, 1))
+        finally:
             for future in pending:
                 future.cancel()
-            raise
-    return total
 
 
 def _signature(work: Work, n_coils: int, started: bool) -> tuple[object, ...]:

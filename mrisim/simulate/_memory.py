@@ -97,8 +97,8 @@ def plan(
     if need > budget:
         raise ResourceError(
             Problem(
-                f"must leave {need / 2**20:.0f} MiB for {n_spins} isochromats and {program.n_samples} samples, "
-                f"but is {budget / 2**20:.0f} MiB",
+                f"must leave {need / 2**20:.3g} MiB for {n_spins} isochromats and {program.n_samples} samples, "
+                f"but is {budget / 2**20:.3g} MiB",
                 "Allow more memory, or use fewer isochromats, larger voxels or fewer coils",
                 path="memory",
             )

@@ -5,6 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
 from typing import Literal
 
 import jax
@@ -18,24 +21,19 @@ from mrisim.encoding import matrix
 from mrisim.encoding.grouping import group_spins
 from mrisim.engines import bloch
 from mrisim.errors import ConsistencyError, Problem
-from mrisim.events.blocks import Sequence, Use
+from mrisim.events.blocks import Sequence
 from mrisim.events.readouts import readout_table
 from mrisim.physics.coils import CoilArray
 from mrisim.program import Program, Pulses, lower
 from mrisim.simulate import _chunks
-from mrisim.simulate._memory import parse_memory, plan
+from mrisim.simulate._checkpoint import Checkpoint, digest
+from mrisim.simulate._fit import check_choices, check_fit
+from mrisim.simulate._memory import Plan, parse_memory, plan
 from mrisim.simulate.density import judge_density, resolves_slices
-from mrisim.simulate.receive import Coils, Noise, add_noise, noise_finding, resolve_coils
+from mrisim.simulate.receive import Coils, Noise, Receivers, add_noise, noise_finding, resolve_coils
 
 Spoiling = Literal["gradient", "ideal"]
 Progress = bool | Callable[[int, int], None]
-
-_CHOICES = {
-    "engine": ("bloch",),
-    "pulses": ("shaped", "ideal"),
-    "spoiling": ("gradient", "ideal"),
-    "dtype": ("float32", "float64"),
-}
 
 
 def simulate(
@@ -53,6 +51,7 @@ def simulate(
     initial: ArrayLike | None = None,
     memory: str | int | None = None,
     progress: Progress = False,
+    checkpoint: str | Path | None = None,
 ) -> RawData:
     """Run a sequence over a phantom.
 
@@ -70,13 +69,15 @@ def simulate(
         initial: Magnetisation to start from, (3,) or (spins, 3), equilibrium is (0, 0, 1).
         memory: Budget such as "4 GiB"; default half of what is free.
         progress: True for a bar in the terminal, or a function of (done, total) chunks.
+        checkpoint: File for the sum so far, written every ten seconds and at the end. A call that finds its own goes on
+            from it, with a result that is equal bit for bit; delete it when the result is safe.
 
     Returns:
         Samples in acquisition order, (n_coils, n_samples): the sum over isochromats of weight · pd · M⁺.
 
     Raises:
-        ConsistencyError: sequence and phantom do not fit each other, or an unknown choice.
-        ResourceError: not enough memory; nothing has been computed.
+        ConsistencyError: sequence and phantom do not fit each other, an unknown choice, another run's checkpoint.
+        ResourceError: not enough memory, with nothing computed; or a checkpoint that cannot be written.
 
     Example:
         >>> import mrisim as mr
@@ -85,69 +86,129 @@ def simulate(
         >>> raw.signal.shape
         (1, 2048)
     """
-    _check_choices(engine=engine, pulses=pulses, spoiling=spoiling, dtype=dtype)
+    check_choices(engine=engine, pulses=pulses, spoiling=spoiling, dtype=dtype)
     budget = None if memory is None else parse_memory(memory)
     level = Noise.of(noise)
-    _check_fit(seq, phantom)
+    check_fit(seq, phantom)
     begin = time.perf_counter()
     program = lower(seq, pulses)
     lowered = time.perf_counter()
     receivers = resolve_coils(coils, phantom.n_spins)
-    sensitivity = receivers.sensitivity(np.asarray(phantom.position)) if isinstance(receivers, CoilArray) else receivers
-    start = _initial(initial, phantom.n_spins)
-    n_coils = 1 if sensitivity is None else sensitivity.shape[0]
-    spins, run = phantom, 1
-    grouping = group_spins(program, phantom, tolerance) if sensitivity is None and program.readouts else None
-    if grouping is not None:
-        spins, run = grouping.arrange(phantom), grouping.size
-        start = None if start is None else start[grouping.order]
-    layout = plan(
-        program,
-        phantom.n_spins,
-        n_coils,
-        np.dtype(dtype).itemsize,
-        budget,
-        _chunks.worker_count(),
-        _chunks.largest_chunk(),
-    )
-    work = _chunks.prepare(program, spins, spoiling == "ideal", tolerance, np.dtype(dtype), layout.chunk, run)
-    n_chunks = -(-spins.n_spins // work.size)
-    with _compile_clock() as compiling, _advancer(progress, n_chunks) as advance:
-        signal = _chunks.run_chunks(work, spins, sensitivity, start, layout, advance)
+    job = _job(program, phantom, receivers, initial, spoiling == "ideal", tolerance, np.dtype(dtype), budget)
+    kept = None if checkpoint is None else Checkpoint(checkpoint, job.key)
+    if kept is not None and kept.chunk is not None:  # gone on with as it began, whatever the memory
+        job = replace(job, layout=replace(job.layout, chunk=kept.chunk))
+    with _compile_clock() as compiling:
+        clean = _received(_summed(job, kept, progress), program)
     total = time.perf_counter() - lowered
-    k, times = seq.kspace()
-    table = readout_table(seq)
-    signal = _received(signal, program)
-    per_sample = np.repeat(table.dwell, table.count)
-    std = level.per_sample(per_sample, np.repeat(table.count, table.count), seq.recon)
-    density = judge_density(program, k, phantom, spoiling, resolved=resolves_slices(seq))
-    findings = (*seq.findings, *phantom.findings, *(density.findings() if density else ()), *noise_finding(level, std))
-    noisy = add_noise(signal, std, seed) if std.any() else signal
-    return RawData(
-        signal=noisy.astype(np.complex64 if dtype == "float32" else complex),
-        k=k,
-        time=times,
-        readouts=table,
-        geometry=seq.geometry,
-        recon=seq.recon,
-        sensitivities=_on_grid(receivers, seq),
-        findings=findings,
+    raw = _raw_data(seq, clean, receivers, level, seed)
+    density = judge_density(program, raw.k, phantom, spoiling, resolved=resolves_slices(seq))
+    return replace(
+        raw,
+        signal=raw.signal.astype(np.complex64 if dtype == "float32" else complex),
+        findings=(*seq.findings, *phantom.findings, *(density.findings() if density else ()), *raw.findings),
         provenance={
+            **raw.provenance,
             "sequence": seq.name,
             "engine": engine,
             "pulses": pulses,
             "spoiling": spoiling,
             "tolerance": tolerance,
             "dtype": dtype,
-            "seed": seed,
-            "noise": float(std[0]) if len(std) else 0.0,
             "n_spins": phantom.n_spins,
-            "n_coils": n_coils,
+            "n_coils": len(clean),
             "n_steps": program.n_steps,
-            "chunk": layout.chunk,
-            "memory": layout.need,
+            "chunk": job.work.size,
+            "memory": job.layout.need,
             "seconds": {"lower": lowered - begin, "compile": compiling[0], "simulate": max(0.0, total - compiling[0])},
         },
+    )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Job:
+    """A program and its spins, in the order in which they are summed."""
+
+    spins: Phantom
+    sensitivity: Complex[np.ndarray, "coils spins"] | None
+    start: Float[np.ndarray, "spins 3"] | None
+    spoil: bool
+    layout: Plan
+    run: int  # neighboring spins that the encoding cannot tell apart
+    program: Program
+    tolerance: float
+    dtype: np.dtype
+
+    @cached_property
+    def work(self) -> _chunks.Work:
+        return _chunks.prepare(
+            self.program, self.spins, self.spoil, self.tolerance, self.dtype, self.layout.chunk, self.run
+        )
+
+    @property
+    def key(self) -> str:
+        """What the sum depends on."""
+        parts = (self.program, self.spins, self.sensitivity, self.start, self.spoil, self.tolerance, str(self.dtype))
+        return digest(parts, self.run, jax.__version__, jax.default_backend())
+
+
+def _job(
+    program: Program,
+    phantom: Phantom,
+    receivers: Receivers,
+    initial: ArrayLike | None,
+    spoil: bool,
+    tolerance: float,
+    dtype: np.dtype,
+    budget: int | None,
+) -> _Job:
+    """Put spins that the encoding cannot tell apart side by side, and find a chunk that the memory holds."""
+    sensitivity = receivers.sensitivity(np.asarray(phantom.position)) if isinstance(receivers, CoilArray) else receivers
+    start = _initial(initial, phantom.n_spins)
+    spins, run = phantom, 1
+    grouping = group_spins(program, phantom, tolerance) if sensitivity is None and program.readouts else None
+    if grouping is not None:
+        spins, run = grouping.arrange(phantom), grouping.size
+        start = None if start is None else start[grouping.order]
+    n_coils = 1 if sensitivity is None else sensitivity.shape[0]
+    layout = plan(
+        program, phantom.n_spins, n_coils, dtype.itemsize, budget, _chunks.worker_count(), _chunks.largest_chunk()
+    )
+    return _Job(
+        spins=spins,
+        sensitivity=sensitivity,
+        start=start,
+        spoil=spoil,
+        layout=layout,
+        run=run,
+        program=program,
+        tolerance=tolerance,
+        dtype=dtype,
+    )
+
+
+def _summed(job: _Job, kept: Checkpoint | None, progress: Progress) -> Complex[np.ndarray, "coils samples"]:
+    """Sum over all chunks."""
+    n_chunks = -(-job.spins.n_spins // job.work.size)
+    with _advancer(progress, n_chunks) as advance:
+        return _chunks.run_chunks(job.work, job.spins, job.sensitivity, job.start, job.layout, advance, kept)
+
+
+def _raw_data(seq: Sequence, clean: np.ndarray, receivers: Receivers, level: Noise, seed: int) -> RawData:
+    """Samples with noise, and where and when they lie."""
+    k, times = seq.kspace()
+    table = readout_table(seq)
+    std = level.per_sample(np.repeat(table.dwell, table.count), np.repeat(table.count, table.count), seq.recon)
+    return RawData(
+        signal=add_noise(clean, std, seed) if std.any() else clean,
+        k=k,
+        time=times,
+        readouts=table,
+        geometry=seq.geometry,
+        recon=seq.recon,
+        sensitivities=_on_grid(receivers, seq),
+        findings=noise_finding(level, std),
+        provenance={"seed": seed, "noise": float(std[0]) if len(std) else 0.0},
     )
 
 
@@ -229,7 +290,7 @@ def trace(
         >>> trace(mr.load_sequence("fid"), water, [0.0])[0, 0]
         array([0., 0., 1.])
     """
-    _check_choices(pulses=pulses, spoiling=spoiling)
+    check_choices(pulses=pulses, spoiling=spoiling)
     wanted = np.atleast_1d(np.asarray(times, dtype=float))
     if not np.all((wanted >= 0) & (wanted <= seq.duration * (1 + 1e-12))):
         reach = f"{wanted.min():g} to {wanted.max():g} s"
@@ -280,70 +341,6 @@ def _initial(initial: ArrayLike | None, n: int) -> Float[np.ndarray, "spins 3"] 
             Problem(f"must be finite and have shape (3,) or ({n}, 3), but has {values.shape}", path="initial")
         )
     return np.array(np.broadcast_to(values, (n, 3)))
-
-
-def _check_choices(**chosen: str) -> None:
-    problems = [
-        Problem(f"must be one of {', '.join(_CHOICES[name])}, but is '{value}'", path=name)
-        for name, value in chosen.items()
-        if value not in _CHOICES[name]
-    ]
-    if problems:
-        raise ConsistencyError(problems)
-
-
-def _check_fit(seq: Sequence, phantom: Phantom) -> None:
-    """Field strengths agree, and a selective sequence has something to select from."""
-    problems = []
-    if phantom.n_spins == 0:
-        problems.append(Problem("must hold at least one isochromat, but is empty", path="phantom"))
-    if phantom.field is not None and abs(phantom.field - seq.system.b0) > 1e-3:
-        problems.append(
-            Problem(
-                f"must be made for the sequence's field of {seq.system.b0:g} T, but is made for {phantom.field:g} T",
-                f"Load it with field={seq.system.b0:g}, or set the system's b0",
-                path="phantom",
-            )
-        )
-    if problems:
-        raise ConsistencyError(problems)
-    problems = list(_slice_problems(seq, phantom))
-    if problems:
-        raise ConsistencyError(problems)
-
-
-def _slice_problems(seq: Sequence, phantom: Phantom) -> Iterator[Problem]:
-    """A sampled phantom must reach half a slice beyond each slice, and have spins in it.
-
-    Phantoms from plain arrays are what their maker wants them to be: single points in a slice are fine.
-    """
-    if phantom.model is None:
-        return
-    used = np.unique(seq.blocks.rf[seq.blocks.rf >= 0])
-    used = used[np.isin(seq.rf.use[used], (Use.EXCITATION, Use.REFOCUSING))]
-    selective = used[(seq.rf.slice_axis[used] >= 0) & np.isfinite(seq.rf.thickness[used])]
-    position = np.asarray(phantom.position)
-    for axis, thickness, center in sorted(
-        {
-            (int(seq.rf.slice_axis[e]), float(seq.rf.thickness[e]), round(float(seq.rf.position[e]), 6))
-            for e in selective
-        }
-    ):
-        along = (position - seq.geometry.center) @ seq.geometry.rotation[:, axis] - center
-        if not np.any(np.abs(along) <= thickness / 2):
-            yield Problem(
-                f"must have isochromats in the slice at {center * 1e3:g} mm, but has none",
-                f"Move the slice, or the phantom: it reaches from {(along.min() + center) * 1e3:.3g} mm "
-                f"to {(along.max() + center) * 1e3:.3g} mm along the slice direction",
-                path="phantom",
-            )
-        elif np.ptp(along) < 1.9 * thickness:
-            yield Problem(
-                f"must be at least two slices thick, {2e3 * thickness:g} mm along the slice direction, "
-                f"but is {np.ptp(along) * 1e3:.3g} mm",
-                f"Load it with slab='{2.5e3 * thickness:g} mm', or extrude: {2.5e3 * thickness:g} mm if it is flat",
-                path="phantom",
-            )
 
 
 @contextmanager

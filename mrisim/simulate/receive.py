@@ -16,9 +16,10 @@ from mrisim.physics.coils import CoilArray
 
 _MOST_ELEMENTS = 256
 Coils = ArrayLike | CoilArray | int | str | None
+Receivers = CoilArray | Complex[np.ndarray, "coils spins"] | None
 
 
-def resolve_coils(coils: Coils, n_spins: int) -> CoilArray | Complex[np.ndarray, "coils spins"] | None:
+def resolve_coils(coils: Coils, n_spins: int) -> Receivers:
     """Receive coils as an array of elements or as sensitivities at the isochromats; None for one uniform coil.
 
     Args:

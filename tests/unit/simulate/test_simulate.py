@@ -127,7 +127,15 @@ def test_raw_data_state_what_they_are():
 
 def compiled() -> int:
     """Compilations that the jitted stages hold."""
-    stages = [bloch.evolve, bloch._propagate, bloch._enter, matrix._phasors, matrix._expand, matrix.encode, matrix.sum_runs]
+    stages = [
+        bloch.evolve,
+        bloch._propagate,
+        bloch._enter,
+        matrix._phasors,
+        matrix._expand,
+        matrix.encode,
+        matrix.sum_runs,
+    ]
     return sum(stage._cache_size() for stage in stages)
 
 
