@@ -66,7 +66,7 @@ def _write_bids(result: Result, folder: Path) -> None:
         series=series,
         maps=result.maps,
         truth=result.truth,
-        phantom=Path(result.protocol.phantom).stem,
+        phantom=next((str(scan.phantom.model.name) for scan in result.scans.values() if scan.phantom.model), ""),
         description=result.protocol.description,
     )
     bids.write_dataset(folder, dataset)

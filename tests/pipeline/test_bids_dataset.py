@@ -69,6 +69,7 @@ def test_uneven_slices_become_files_of_their_own(tmp_path):
         found = np.unravel_index(image.get_fdata().argmax(), image.shape)
         np.testing.assert_allclose(image.affine[:3] @ [*found, 1], position(voxel, slices), rtol=0, atol=1e-4)
     assert errors(bids) == []
+    assert (bids / "participants.tsv").read_text().splitlines()[1] == "sub-01\tn/a"  # isochromats without a name
 
 
 def errors(folder: Path) -> list[dict]:
@@ -83,6 +84,10 @@ def errors(folder: Path) -> list[dict]:
 
 def test_the_validator_accepts_a_protocol(exam):
     assert errors(exam.folder / "bids") == []
+
+
+def test_the_participant_is_the_phantom(exam):
+    assert (exam.folder / "bids" / "participants.tsv").read_text().splitlines()[1] == "sub-01\ttubes"
 
 
 def test_images_and_maps_are_those_of_the_run(exam):
