@@ -89,6 +89,7 @@ UseOption = Annotated[
     list[str] | None,
     typer.Option("--use", metavar="USE=NUMBERS", help="What pulses of a .seq file are for: refocusing=2,5-9."),
 ]
+ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run into the same folder.")]
 OutOption = Annotated[Path | None, typer.Option("--out", help="Folder to write to.")]
 
 
@@ -104,7 +105,8 @@ def _exits(command: _F) -> _F:
                 typer.echo(f"error: {line}", err=True)
             raise typer.Exit(BAD_INPUT) from None
         except KeyboardInterrupt:
-            typer.echo("interrupted", err=True)
+            resumable = command.__name__ in ("run", "demo")
+            typer.echo(f"interrupted{'; --resume goes on from here' * resumable}", err=True)
             raise typer.Exit(INTERRUPTED) from None
 
     return wrapper  # type: ignore[return-value]
@@ -168,6 +170,7 @@ def run(
     voxel: Annotated[str | None, typer.Option(help="Side of a voxel in the plane, such as '1 mm'.")] = None,
     isochromats: Annotated[int | None, typer.Option(min=1, help="Per voxel.")] = None,
     field: Annotated[str | None, typer.Option(help="Field that tissues are looked up at, such as '1.5 T'.")] = None,
+    resume: ResumeOption = False,
     system: SystemOption = None,
     use: UseOption = None,
     strict: StrictOption = False,
@@ -191,6 +194,7 @@ def run(
         memory=memory,
         voxel=voxel,
         isochromats=isochromats,
+        resume=resume,
         **_reading(system, use, strict),
         progress=True,
     )
@@ -201,11 +205,12 @@ def run(
 @_exits
 def demo(
     out: Annotated[Path, typer.Option("--out", help="Folder for files, figures and report.")] = Path("out/demo"),
+    resume: ResumeOption = False,
 ) -> None:
     """Run the brain exam: T1- and T2-weighted images, T1 and T2 maps against the truth."""
     from mrisim.pipeline import run as run_pipeline
 
-    _print_result(run_pipeline("brain_demo", out=out, progress=True))
+    _print_result(run_pipeline("brain_demo", out=out, resume=resume, progress=True))
 
 
 @app.command()

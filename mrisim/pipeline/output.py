@@ -7,20 +7,35 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from mrisim.errors import Problem, ResourceError
 
 MARKER = "run.json"
 FORMAT = "mrisim run"
+_BUILDING = "output."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Output:
+    """Where a run writes until it is complete."""
+
+    folder: Path  # becomes the target
+    checkpoints: Path  # of its scans; kept where the run does not end well
+
+    def checkpoint(self, scan: str, number: int) -> Path:
+        """File for the samples of one run of a scan."""
+        return self.checkpoints / f"{scan}_{number + 1}.npz"
 
 
 @contextmanager
-def output_folder(target: str | Path | None) -> Iterator[Path | None]:
+def output_folder(target: str | Path | None, resume: bool = False) -> Iterator[Output | None]:
     """Temporary folder that becomes `target` when the block ends well, and goes away when it does not.
 
-    An existing folder is replaced where it is empty or a former run's.
+    An existing folder is replaced where it is empty or a former run's. What was simulated stays beside it, in
+    `.NAME.unfinished`, when the block does not end well, for the next run that resumes; one that does not begins anew.
 
     Raises:
         ResourceError: on entry, so before anything is computed: the place cannot be written or holds something else.
@@ -30,19 +45,32 @@ def output_folder(target: str | Path | None) -> Iterator[Path | None]:
         return
     target = Path(os.path.abspath(target))
     _check(target)
+    unfinished = target.parent / f".{target.name}.unfinished"
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        building = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part"))
+        _clear(unfinished, keep=resume)
+        unfinished.mkdir(parents=True, exist_ok=True)
+        building = Path(tempfile.mkdtemp(dir=unfinished, prefix=_BUILDING))
     except OSError as error:
         raise _refused(target, f"must be writable, but is not ({error.strerror})") from None
     try:
-        yield building
+        yield Output(folder=building, checkpoints=unfinished)
         building.chmod(0o755)
         _move_into_place(building, target)
+        shutil.rmtree(unfinished, ignore_errors=True)
     except OSError as error:
         raise _refused(target, f"must be writable, but is not ({error.strerror or error})") from None
     finally:
         shutil.rmtree(building, ignore_errors=True)
+        with suppress(OSError):
+            unfinished.rmdir()  # unless it holds checkpoints
+
+
+def _clear(unfinished: Path, keep: bool) -> None:
+    """Remove what a former run left; its checkpoints only where they are not kept."""
+    if not keep:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    for stale in unfinished.glob(f"{_BUILDING}*"):
+        shutil.rmtree(stale, ignore_errors=True)
 
 
 def writable_folder(folder: str | Path) -> Path:

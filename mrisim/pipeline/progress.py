@@ -53,9 +53,10 @@ def watching(progress: bool | Watch) -> Iterator[Watch | None]:
         yield None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description:<28}"), BarColumn(), TimeElapsedColumn())
+    done, left = TimeElapsedColumn(), TimeRemainingColumn()
+    columns = (TextColumn("{task.description:<28}"), BarColumn(), done, TextColumn("· left"), left)
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("", total=1.0)

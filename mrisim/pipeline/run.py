@@ -15,7 +15,7 @@ from mrisim.io.sequences import is_pulseq, known_of_images, load_sequence
 from mrisim.mapping import fit_maps
 from mrisim.phantom import Model, Truth
 from mrisim.pipeline.kinds import kind_of
-from mrisim.pipeline.output import output_folder
+from mrisim.pipeline.output import Output, output_folder
 from mrisim.pipeline.phantoms import PhantomSource
 from mrisim.pipeline.progress import Clock, Watch, watching
 from mrisim.pipeline.records import Result, ScanResult
@@ -61,6 +61,7 @@ def run(
     strict: bool = False,
     system: str | Path | None = None,
     use: Mapping[str, Iterable[int]] | None = None,
+    resume: bool = False,
     progress: bool | Watch = False,
 ) -> Result:
     """Simulate, reconstruct, fit maps, write files, figures and a report.
@@ -86,6 +87,7 @@ def run(
         strict: Refuse a .seq file whose signature or definitions are wrong.
         system: Scanner of a .seq file: name or .yaml file.
         use: What pulses of a .seq file are for, by their numbers there, such as {"refocusing": [2]}.
+        resume: Go on with a run into the same folder that was interrupted; it must be the same run.
         progress: True for a bar in the terminal, or a function of (what, share).
 
     Returns:
@@ -109,13 +111,13 @@ def run(
     options = {key: value for key, value in given.items() if value is not None}
     reading = {key: value for key, value in (("strict", strict), ("system", system), ("use", use)) if value}
     with ExitStack() as stack_:
-        folder = stack_.enter_context(output_folder(out))
+        output = stack_.enter_context(output_folder(out, resume))
         watch = stack_.enter_context(watching(progress))
         clock = Clock(sum(len(scan.runs) for scan in protocol.scans), watch)
         source = _phantom(protocol, phantom, field, {**DEFAULTS, **protocol.simulation, **options})
-        result = _compute(protocol, source, options, reading, clock)
-        if folder is not None:
-            result = write(result, folder, clock)
+        result = _compute(protocol, source, options, reading, clock, output)
+        if output is not None:
+            result = write(result, output.folder, clock)
     return result if out is None else replace(result, folder=Path(out))
 
 
@@ -158,14 +160,19 @@ def _phantom(
 
 
 def _compute(
-    protocol: Protocol, source: PhantomSource, given: Mapping[str, Any], reading: Mapping[str, Any], clock: Clock
+    protocol: Protocol,
+    source: PhantomSource,
+    given: Mapping[str, Any],
+    reading: Mapping[str, Any],
+    clock: Clock,
+    output: Output | None,
 ) -> Result:
     with clock.phase("expand", "Reading sequences"):
         sequences = _expand(protocol, reading)
     scans = {}
     for scan in protocol.scans:
         chosen = {**DEFAULTS, **protocol.simulation, **scan.simulation, **given}
-        scans[scan.name] = _scan(scan, sequences[scan.name], source, chosen, clock)
+        scans[scan.name] = _scan(scan, sequences[scan.name], source, chosen, clock, output)
     with clock.phase("fit", "Fitting maps"):
         maps = _maps(protocol, scans)
     with clock.phase("compare", "Comparing with the truth"):
@@ -210,7 +217,12 @@ def _placed(problem: Problem, protocol: Protocol, scan: Scan) -> Problem:
 
 
 def _scan(
-    scan: Scan, sequences: tuple[Sequence, ...], source: PhantomSource, options: Mapping[str, Any], clock: Clock
+    scan: Scan,
+    sequences: tuple[Sequence, ...],
+    source: PhantomSource,
+    options: Mapping[str, Any],
+    clock: Clock,
+    output: Output | None,
 ) -> ScanResult:
     chosen = {key: options[key] for key in ("engine", "pulses", "spoiling", "dtype", "coils", "noise", "memory")}
     raws, images = [], []
@@ -218,9 +230,10 @@ def _scan(
         what = scan.name if len(sequences) == 1 else f"{scan.name} {number + 1} of {len(sequences)}"
         with clock.phase("sample", f"{what}: phantom"):
             phantom = source.sample(seq, options["isochromats"], options["spoiling"])
-        seed = int(options["seed"]) + number
+        chosen["seed"] = int(options["seed"]) + number
+        chosen["checkpoint"] = None if output is None else output.checkpoint(scan.name, number)
         with clock.phase("simulate", f"{what}: simulating", weight=1.0):
-            raw = simulate(seq, phantom, seed=seed, progress=clock.inside(f"{what}: simulating"), **chosen)
+            raw = simulate(seq, phantom, progress=clock.inside(f"{what}: simulating"), **chosen)
         clock.move("simulate", "compile", float(raw.provenance.get("seconds", {}).get("compile", 0.0)))
         raw = replace(raw, provenance={**raw.provenance, "parameters": dict(scan.runs[number])})
         with clock.phase("reconstruct", f"{what}: reconstructing"):

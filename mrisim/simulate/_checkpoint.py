@@ -14,7 +14,7 @@ import numpy as np
 from mrisim._types import Complex
 from mrisim.errors import ConsistencyError, Problem, ResourceError
 
-EVERY = 10.0  # seconds between two writings
+EVERY = float(os.environ.get("MRISIM_CHECKPOINT_SECONDS", "10"))  # between two writings
 
 
 class Checkpoint:
