@@ -16,6 +16,8 @@ LONGEST = 20.0  # a median time above it is no relaxation time in seconds [s]
 SHORTEST = 1e-6  # and one below it none of what an image shows [s]
 NEVER = 1e5  # what other programs write for infinity [s]
 LARGEST = 10.0  # a body [m]
+LEAST = 1e-9  # of a time; what is below it is no number [s]
+MOST = {"pd": 1e9, "df": 1e9, "b1": 1e3}  # what is above it is no number [1, Hz, 1]
 _SHOWN = {"t1": "T1", "t2": "T2", "t2_prime": "T2′", "pd": "proton density", "df": "off-resonance", "b1": "B1"}
 
 
@@ -76,6 +78,8 @@ def check_layer(path: Path, values: Mapping[str, np.ndarray | float], sections: 
         add("pd", "must be finite, but holds nan or infinity", "Set the background to zero")
     elif (pd < 0.0).any():
         add("pd", f"must be at least 0, but is {pd.min():g}", "Set the background to zero")
+    elif (pd > MOST["pd"]).any():
+        add("pd", f"must be at most {MOST['pd']:g}, but is {pd.max():g}", "Scale it")
     elif not (pd > 0.0).any():
         add("pd", "must be above zero somewhere, but holds no protons", "Check the file")
     if problems:
@@ -106,7 +110,7 @@ def _check_quantity(name: str, array: np.ndarray, add, unit: str) -> None:
         rule = f"must be a number where there are protons, but {undefined.sum():,} of {array.size:,} are not"
         add(name, f"{shown} {rule}", "Fill them, or set the proton density to zero there")
     elif name in ("t1", "t2", "t2_prime"):
-        low = array <= 0.0
+        low = array < LEAST
         finite = array[np.isfinite(array)]
         if low.any():
             rule = f"must be above 0 s where there are protons, but {low.sum():,} of {array.size:,} are not"
@@ -117,5 +121,7 @@ def _check_quantity(name: str, array: np.ndarray, add, unit: str) -> None:
         elif finite.size and name != "t2_prime" and np.median(finite) < SHORTEST:
             rule = f"must be a relaxation time, but half of its values are below {np.median(finite):.4g} s"
             add(name, f"{shown} {rule}", unit)
+    elif (np.abs(array) > MOST[name]).any():
+        add(name, f"{shown} must be at most {MOST[name]:g}, but is {np.abs(array).max():g}", "Check its unit")
     elif name == "b1" and (array < 0.0).any():
         add(name, f"{shown} must be at least 0, but is {array.min():g}", "Give its magnitude")

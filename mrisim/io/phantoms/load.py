@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
+
+import numpy as np
 
 from mrisim import data, units
 from mrisim.errors import ConsistencyError, Finding, MrisimError, Problem, SpecError
@@ -110,6 +113,17 @@ def load_model(
     """
     if interpolation not in (None, *get_args(Interpolation)):
         raise SpecError(Problem(f"must be nearest or linear, but is '{interpolation}'", path="interpolation"))
+    with np.errstate(over="ignore", invalid="ignore"):  # absurd values are refused by what becomes of them
+        return _load(name_or_path, field, extrude, interpolation, parameters)
+
+
+def _load(
+    name_or_path: str | Path,
+    field: Quantity | None,
+    extrude: Quantity | None,
+    interpolation: Interpolation | None,
+    parameters: dict[str, Any],
+) -> Model | data.Phantom:
     if not is_foreign(name_or_path):
         return _from_yaml(name_or_path, field, extrude, interpolation, parameters)
     path = Path(name_or_path)
@@ -156,8 +170,6 @@ def _foreign(path: Path, field: float | None, interpolation: Interpolation | Non
 
 
 def _without_field(found: Any, path: Path) -> Any:
-    from dataclasses import replace
-
     text = f"{path.name} does not say for which field strength its values hold; that of the sequence is taken"
     return replace(found, findings=(*found.findings, Finding("field strength", text, "Give the field")))
 

@@ -167,6 +167,8 @@ def _read(files: _Files, path: source.KeyPath, name: str, finite: bool) -> Volum
         place = source.inside_folder(files.content.folder, name)
     except MrisimError as error:
         raise SpecError([files.content.problem(path, p.rule, p.remedy) for p in error.problems]) from None
+    if not place.is_file():
+        raise files.problem(path, f"must be an existing file, but '{name}' is not there")
     volume = read_volume(place, finite=finite)
     if volume.data.shape[0] != 1 or volume.data.dtype.kind == "c":
         what = "complex numbers" if volume.data.dtype.kind == "c" else f"{volume.data.shape[0]} volumes"

@@ -149,7 +149,10 @@ class TestMaps:
                 "maps:\n" + BOTH.replace("t1.nii", "../t1.nii"),
                 "5:14: maps.T1.file: must lie inside the specification's",
             ),
-            ("maps:\n" + BOTH.replace("t1.nii", "t9.nii"), "t9.nii.gz: must be an existing file"),
+            (
+                "maps:\n" + BOTH.replace("t1.nii", "t9.nii"),
+                "5:14: maps.T1.file: must be an existing file, but 't9.nii.gz' is not there",
+            ),
             ("maps:\n" + BOTH + "size: [1 mm, 1 mm]\n", "maps: must not stand beside shapes and size"),
             ("extrude: 5 mm\nmaps:\n" + BOTH, "extrude: must be left out for a grid of 4 slices"),
             (
