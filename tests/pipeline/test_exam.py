@@ -59,7 +59,9 @@ def test_the_folder_holds_everything(exam):
     figures |= {f"figures/map_{name}.png" for name in ("T1", "T2")}
     figures.add("figures/overview.png")
     data = {"kspace/ir.h5", "kspace/se.h5", "images/ir.h5", "images/se.h5", "maps.h5"}
-    assert files == figures | data | {"report.html", "run.json"}
+    dataset = {file for file in files if file.startswith("bids/")}
+    assert "bids/dataset_description.json" in dataset
+    assert files - dataset == figures | data | {"report.html", "run.json"}
     assert not [path for path in exam.folder.parent.iterdir() if path.name.startswith(".")]
 
 
