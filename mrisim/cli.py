@@ -156,7 +156,9 @@ def show(
 @_exits
 def run(
     name: Annotated[str, typer.Argument(help="Sequence or protocol: name in the library, .yaml or .seq file.")],
-    phantom: Annotated[str | None, typer.Option(help="Name in the library, or a .yaml or .h5 file.")] = None,
+    phantom: Annotated[
+        str | None, typer.Option(help="Name in the library, or a .yaml, .h5, .phantom or .npz file.")
+    ] = None,
     set_: SetOption = None,
     out: Annotated[Path, typer.Option("--out", help="Folder for files, figures and report.")] = Path("out"),
     engine: Annotated[Engine, typer.Option(help="State of the spins.")] = Engine.bloch,
@@ -341,7 +343,7 @@ def _violations(name: str, parameters: dict[str, Any], reading: dict[str, Any]) 
 
     kind = kind_of(name)
     if kind == "phantom":
-        from mrisim.phantom import load_model
+        from mrisim.io.phantoms import load_model
 
         load_model(name, **parameters)
         return []

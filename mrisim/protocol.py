@@ -284,7 +284,7 @@ def _phantom(model: ProtocolModel, source: Source) -> tuple[str, dict[str, Scala
         name = parameters.pop("name", "")
     if not isinstance(name, str) or not name:
         return "", {}, [source.problem(("phantom",), "must have a name, but has none", "Add name: brain")]
-    if Path(name).suffix in (".yaml", ".yml", ".h5"):
+    if Path(name).suffix in (".yaml", ".yml", ".h5", ".hdf5", ".phantom", ".npz"):
         try:
             name = str(inside_folder(source.folder, name))
         except SpecError as error:

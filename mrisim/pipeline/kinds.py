@@ -8,6 +8,7 @@ from typing import Literal
 
 from mrisim.errors import Problem, SpecError
 from mrisim.events.blocks import Sequence
+from mrisim.io.phantoms import is_foreign
 from mrisim.io.sequences import is_pulseq, load_sequence
 from mrisim.paths import KINDS, library_files
 from mrisim.protocol import load_protocol
@@ -29,6 +30,8 @@ def kind_of(name_or_path: str | Path) -> Kind:
     path = Path(name_or_path)
     if is_pulseq(path):
         return "sequence"
+    if is_foreign(path):
+        return "phantom"
     if path.suffix in (".yaml", ".yml"):
         data = read_source(path).data
         keys = data.keys() if isinstance(data, dict) else ()

@@ -16,6 +16,7 @@ LONGEST = 20.0  # a median time above it is no relaxation time in seconds [s]
 SHORTEST = 1e-6  # and one below it none of what an image shows [s]
 NEVER = 1e5  # what other programs write for infinity [s]
 LARGEST = 10.0  # a body [m]
+SMALLEST = 1e-6  # a voxel [m]
 LEAST = 1e-9  # of a time; what is below it is no number [s]
 MOST = {"pd": 1e9, "df": 1e9, "b1": 1e3}  # what is above it is no number [1, Hz, 1]
 _SHOWN = {"t1": "T1", "t2": "T2", "t2_prime": "T2′", "pd": "proton density", "df": "off-resonance", "b1": "B1"}

@@ -16,7 +16,7 @@ import numpy as np
 from mrisim.data import Geometry, Grid
 from mrisim.errors import Finding
 from mrisim.io.phantoms import h5
-from mrisim.io.phantoms.checks import LARGEST, check_layer, unsound
+from mrisim.io.phantoms.checks import LARGEST, SMALLEST, check_layer, unsound
 from mrisim.phantom.voxels import Interpolation, Layer, VoxelModel
 
 COLUMNS = 5
@@ -52,10 +52,11 @@ def read(path: Path, field: float | None, interpolation: Interpolation) -> Voxel
     if not 2 <= data.ndim <= 4 or data.shape[-1] != COLUMNS:
         raise unsound(path, "sample/data", f"must have shape (z, y, x, 5), but has {data.shape}")
     data = data.reshape((1,) * (4 - data.ndim) + data.shape)
-    if not (np.isfinite(resolution).all() and (resolution > 0.0).all()):
-        raise unsound(path, "sample/resolution", f"must be above 0 mm, but is {(resolution / MM).tolist()}")
-    if not np.isfinite(offset).all():
-        raise unsound(path, "sample/offset", "must be finite, but holds nan or infinity")
+    if not (np.isfinite(resolution).all() and (resolution >= SMALLEST).all()):
+        rule = f"must be at least {SMALLEST / MM:g} mm, but is {(resolution / MM).tolist()}"
+        raise unsound(path, "sample/resolution", rule)
+    if not (np.abs(offset) <= LARGEST).all():
+        raise unsound(path, "sample/offset", f"must be at most {LARGEST:g} m, but is {(offset / MM).tolist()} mm")
     nz, ny, nx = data.shape[:3]
     if (np.array([nx, ny, nz]) * resolution).max() > LARGEST:
         raise unsound(path, "sample/resolution", f"must be in mm, but makes a phantom of more than {LARGEST:g} m")

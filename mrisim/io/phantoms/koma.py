@@ -69,7 +69,7 @@ def _position(path: Path, file) -> Float[np.ndarray, "spins 3"]:
             raise unsound(path, f"position/{axis}", f"must hold {count} values, but holds {len(values)}")
         if not np.isfinite(values).all():
             raise unsound(path, f"position/{axis}", "must be finite, but holds nan or infinity")
-        if np.ptp(values) > LARGEST:
+        if np.abs(values).max() > LARGEST:
             rule = f"must be in meters, but reaches from {values.min():g} to {values.max():g}"
             raise unsound(path, f"position/{axis}", rule, "Divide by 1000 if it is in millimeters")
     return np.stack([columns.get(axis, np.zeros(count)) for axis in AXES], axis=-1)

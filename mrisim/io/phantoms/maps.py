@@ -15,7 +15,7 @@ from mrisim.constants import GAMMA_BAR
 from mrisim.data import Geometry, Grid
 from mrisim.errors import Finding, MrisimError, Problem, SpecError
 from mrisim.io.nifti import Volume, read_volume
-from mrisim.io.phantoms.checks import check_layer
+from mrisim.io.phantoms.checks import LARGEST, check_layer
 from mrisim.phantom import grammar
 from mrisim.phantom.library import PhantomParts, Resolver, b0_of, b1_of
 from mrisim.phantom.tissues import Tissue
@@ -173,6 +173,8 @@ def _read(files: _Files, path: source.KeyPath, name: str, finite: bool) -> Volum
     if volume.data.shape[0] != 1 or volume.data.dtype.kind == "c":
         what = "complex numbers" if volume.data.dtype.kind == "c" else f"{volume.data.shape[0]} volumes"
         raise files.problem(path, f"must hold one volume of real numbers, but {name} holds {what}", "Take one of them")
+    if np.abs(volume.grid.geometry.center).max() > LARGEST:
+        raise files.problem(path, f"must lie within {LARGEST:g} m, but {name} lies {_shown(volume.grid)}")
     return volume
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from mrisim.data import Grid
 from mrisim.errors import Finding
 from mrisim.io.phantoms import npz
-from mrisim.io.phantoms.checks import LARGEST, check_layer, unsound
+from mrisim.io.phantoms.checks import LARGEST, SMALLEST, check_layer, unsound
 from mrisim.phantom.voxels import Interpolation, Layer, VoxelModel
 
 SECTIONS = {"pd": "PD_map", "t1": "T1_map", "t2": "T2_map", "t2_prime": "T2dash_map", "df": "B0_map", "b1": "B1_map"}
@@ -101,6 +101,8 @@ def _sides(path: Path, archive: zipfile.ZipFile, findings: list[Finding]) -> np.
     sides = npz.array(path, archive, "FOV").reshape(-1)
     if sides.dtype.kind == "c" or len(sides) not in (1, 3) or not (np.isfinite(sides).all() and (sides > 0).all()):
         raise unsound(path, "FOV", f"must be three lengths above 0 m, but is {sides.tolist()[:4]}")
+    if sides.min() < SMALLEST:
+        raise unsound(path, "FOV", f"must be at least {SMALLEST:g} m, but is {sides.min():g} m")
     if sides.max() > LARGEST:
         remedy = "Divide by 1000 if it is in millimeters"
         raise unsound(path, "FOV", f"must be at most {LARGEST:g} m, but is {sides.max():g} m", remedy)
