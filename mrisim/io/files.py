@@ -14,7 +14,6 @@ from mrisim.data import Image, ParameterMap
 from mrisim.errors import ConsistencyError, Finding, Problem, ResourceError
 from mrisim.io import bids, hdf5, nifti
 from mrisim.io.hdf5 import Storable
-from mrisim.recon.series import same_grid
 
 MAX_SIDECAR = 2**20  # bytes
 _T = TypeVar("_T")
@@ -209,6 +208,8 @@ def _load_nifti(path: Path, kind: type | None) -> Image | ParameterMap:
 
 
 def _image(path: Path, volume: nifti.Volume, facts: Mapping[str, Any]) -> Image:
+    from mrisim.recon.series import same_grid  # recon takes a quarter of a second to load
+
     data, magnitude = volume.data, not np.iscomplexobj(volume.data)
     if facts.get("HasPhaseFile") is True:
         phase = nifti.read_volume(_phase_file(path))
