@@ -18,7 +18,8 @@ def root_sum_of_squares(images: Complex[np.ndarray, "coils contrast z y x"]) -> 
         >>> root_sum_of_squares(np.array([3.0 + 0j, 4.0j]).reshape(2, 1, 1, 1, 1)).item()
         (5+0j)
     """
-    return np.sqrt(np.sum(np.abs(images) ** 2, axis=0)).astype(images.dtype)
+    unit = _largest(images)
+    return (unit * np.sqrt(np.sum(np.abs(images / unit) ** 2, axis=0))).astype(images.dtype)
 
 
 def matched(
@@ -61,12 +62,17 @@ def adaptive(
     reference = int(np.argmax(np.sum(np.abs(images) ** 2, axis=(1, 2, 3, 4))))
     combined = np.empty(images.shape[1:], dtype=images.dtype)
     for z in range(images.shape[2]):
-        vector = _dominant_vectors(images[:, :, z], size, iterations)
+        vector = _dominant_vectors(images[:, :, z] / _largest(images[:, :, z]), size, iterations)
         phase = vector[reference]
         length = np.abs(phase)
         vector = vector * np.where(length > 0, np.conj(phase) / np.where(length > 0, length, 1.0), 1.0)
         combined[:, z] = np.einsum("nyx,ncyx->cyx", np.conj(vector), images[:, :, z])
     return combined
+
+
+def _largest(images: np.ndarray) -> np.floating:
+    """Largest magnitude, 1 where all is zero: squares of images in its units neither overflow nor vanish."""
+    return np.abs(images).max(initial=0) or np.ones((), np.real(images).dtype)[()]
 
 
 def _dominant_vectors(images: Complex[np.ndarray, "coils contrast y x"], size: int, iterations: int) -> np.ndarray:

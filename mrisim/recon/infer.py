@@ -199,7 +199,7 @@ def _samples(raw: RawData, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np
 
 
 def _not_cartesian(rule: str) -> ConsistencyError:
-    remedy = "This is for Cartesian scans sampled on the flat top; grid others, with matrix and field of view given"
+    remedy = "Only Cartesian scans sampled on the flat top tell their image; give recon with method gridding for others"
     return ConsistencyError(Problem(rule, remedy, path="k"))
 
 

@@ -53,7 +53,7 @@ def load_mrd(path: str | Path) -> RawData:
     )
     k, gridded = _k(acquired, header, used, labels, findings)
     cartesian = header.trajectory in CARTESIAN and gridded
-    spec = _spec(header, positions, findings) if cartesian else None
+    spec = _spec(header, positions, findings) if cartesian else _gridding(header, positions)
     if cartesian:
         labels["LIN"] = _moved(path, labels["LIN"], header, "LIN", 1)
         labels["PAR"] = _moved(path, labels["PAR"], header, "PAR", 2)
@@ -270,6 +270,13 @@ def _moved(path: Path, value: np.ndarray, header: Header, label: str, axis: int)
     """Line numbers whose k = 0 is number N//2."""
     size = header.encoded_matrix[axis]
     return value - _center_of(header, label, axis) + size // 2 if size > 1 else np.zeros_like(value)
+
+
+def _gridding(header: Header, positions: np.ndarray) -> ReconSpec | None:
+    """Of a trajectory that is no grid; nothing where the header calls it Cartesian: the lines tell."""
+    if header.trajectory in CARTESIAN:
+        return None
+    return ReconSpec(method="gridding", matrix=header.matrix, fov=header.fov, slice_positions=positions)
 
 
 def _spec(header: Header, positions: np.ndarray, findings: list[Finding]) -> ReconSpec:

@@ -15,11 +15,13 @@ import numpy as np
 
 from mrisim._types import Complex, Float, Int
 from mrisim.errors import MrisimError, Problem, ResourceError
+from mrisim.io.mrd.probe import probe
 from mrisim.io.mrd.terms import COUNTERS
 
 MAX_XML = 2**24  # bytes
 MAX_ACQUISITIONS = 2**24
 MAX_RATIO = 1032  # of deflate: one byte of a compressed table holds at most so many
+LARGEST = 1e15  # sample: squares and sums of larger ones go beyond single precision
 BLOCK = 1024  # acquisitions read at once
 NEEDED = (
     "flags", "number_of_samples", "active_channels", "center_sample", "discard_pre", "discard_post",
@@ -54,6 +56,7 @@ def is_mrd(path: str | Path) -> bool:
         False
     """
     try:
+        probe(Path(path))
         with h5py.File(path, "r") as file:
             return _group_name(file) is not None
     except (OSError, RuntimeError, KeyError, ValueError, TypeError):
@@ -71,6 +74,7 @@ def read_acquisitions(path: str | Path) -> Acquisitions:
     if not path.is_file():
         raise broken(path, "must be an existing file, but is not there", remedy="Correct the path")
     try:
+        probe(path)
         with h5py.File(path, "r") as file:
             name = _group_name(file)
             if name is None:
@@ -190,6 +194,7 @@ def _samples(
                 trajectory[part] = 0.0
                 used = min(dimensions[row], 3)  # a fourth is density compensation
                 trajectory[part, :used] = k.reshape(-1, dimensions[row])[:, :used]
-            if not (np.isfinite(samples).all() and np.isfinite(k).all()):
-                raise broken(path, f"acquisition {row} must be finite, but holds nan or infinity", section)
+            if not (np.abs(samples).max(initial=0.0) <= LARGEST and np.isfinite(k).all()):
+                rule = f"acquisition {row} must be finite and below {LARGEST:g}, but holds nan, infinity or more"
+                raise broken(path, rule, section)
     return signal, trajectory

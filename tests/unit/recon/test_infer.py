@@ -20,7 +20,9 @@ SMALL = {
     "multi_echo_se": {"matrix": [12, 10], "echoes": 3},
     "multi_echo_gre": {"matrix": [12, 10], "echoes": 3},
 }
-NAMES = [name for name, *_ in mr.list_sequences() if name != "fid"]
+NAMES = [
+    name for name, *_ in mr.list_sequences() if getattr(mr.load_sequence(name).recon, "method", None) == "cartesian"
+]
 TILTED = np.array([[0.8, -0.48, 0.36], [0.6, 0.64, -0.48], [0.0, 0.6, 0.8]])
 
 
@@ -183,7 +185,7 @@ def _lines(x, y):
 
 
 _EVEN = np.arange(8.0) - 4
-_GRID = "This is for Cartesian scans sampled on the flat top; grid others, with matrix and field of view given."
+_GRID = "Only Cartesian scans sampled on the flat top tell their image; give recon with method gridding for others."
 WRONG = {
     "radial": (_radial(), f"k: readouts must be parallel lines, but have 5 directions. {_GRID}"),
     "ramps": (
