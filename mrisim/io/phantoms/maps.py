@@ -72,7 +72,7 @@ def build(
     labels = None
     if files.labels is not None:
         labels = _whole(files, volumes["labels"])
-        layers = _tissue_layers(files, resolver, labels, arrays, merged.t2_prime is not False, findings)
+        layers = _tissue_layers(files, files.labels, resolver, labels, arrays, merged.t2_prime is not False, findings)
     else:
         layers = _map_layers(files, arrays, merged.t2_prime is not False, findings)
     spec = merged.fields or grammar.FieldsSpec()
@@ -292,16 +292,16 @@ def _whole(files: _Files, volume: Volume) -> np.ndarray:
 
 def _tissue_layers(
     files: _Files,
+    spec: grammar.LabelsSpec,
     resolver: Resolver,
     labels: np.ndarray,
     arrays: Mapping[str, np.ndarray],
     spread: bool,
     findings: list[Finding],
 ) -> tuple[Layer, ...]:
-    assert files.labels is not None
     resolver.name_tissues()
     tissues: dict[int, Tissue] = {}
-    for key, ref in files.labels.tissues.items():
+    for key, ref in spec.tissues.items():
         path = ("labels", "tissues", key)
         if not key.lstrip("+-").isdigit() or len(key) > 10:
             resolver.problems.append(

@@ -58,7 +58,7 @@ class TestKoma:
 
     def test_millimeters_and_milliseconds_are_refused(self, folder: Path) -> None:
         write_koma(folder / "mm.phantom", scale=1e3)
-        with pytest.raises(ConsistencyError, match=r"mm.phantom: position/z: must be in meters, but reaches .* milli"):
+        with pytest.raises(ConsistencyError, match=r"mm.phantom: position/y: must be in meters, but reaches .* milli"):
             mr.load_phantom(folder / "mm.phantom")
         write_koma(folder / "ms.phantom", T1=np.full(24, 900.0), T2=np.full(24, 80.0))
         with pytest.raises(
