@@ -11,6 +11,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +22,7 @@ from mrisim.data import Phantom
 from mrisim.encoding import matrix
 from mrisim.engines import bloch
 from mrisim.program import Program, ReadoutClass, StepTable
+from mrisim.simulate import hosts
 from mrisim.simulate._checkpoint import Checkpoint
 from mrisim.simulate._memory import LARGEST_CHUNK, SAMPLE_BLOCK, SEGMENT, Plan
 from mrisim.simulate._propagators import Pulse, chunk_propagators, prepare_pulses
@@ -33,7 +35,7 @@ _GPU_CHUNK = 1 << 17
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Segment:
-    """A run of steps on the device, and which of its rows belong to which readout class."""
+    """A run of steps, and which of its rows belong to which readout class."""
 
     steps: bloch.Steps
     rows: tuple[tuple[int, np.ndarray, np.ndarray], ...]  # class, rows in the segment (padded), index into the class
@@ -59,9 +61,9 @@ def largest_chunk() -> int:
 
 
 def worker_count() -> int:
-    """Chunks that run side by side on the default device."""
+    """Chunks that run side by side in this process."""
     if jax.default_backend() != "cpu":
-        return 1
+        return jax.local_device_count()
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -104,6 +106,18 @@ def prepare(
         size=size,
         dtype=np.dtype(dtype),
     )
+
+
+def place(work: Work, device: jax.Device) -> Work:
+    """The work with what chunks share on a device."""
+    with precision(work.dtype):
+        put = partial(jax.device_put, device=device)
+        return replace(
+            work,
+            segments=tuple(replace(segment, steps=put(segment.steps)) for segment in work.segments),
+            trains=tuple(tuple((first, put(train)) for first, train in blocks) for blocks in work.trains),
+            pulses=tuple(replace(pulse, placed=put(pulse.placed), table=put(pulse.table)) for pulse in work.pulses),
+        )
 
 
 def slice_steps(steps: StepTable, start: int, length: int) -> StepTable:
@@ -256,11 +270,13 @@ def run_chunks(
     advance: Callable[[int], None],
     checkpoint: Checkpoint | None = None,
 ) -> Complex[np.ndarray, "coils samples"]:
-    """Sum of all chunks in order; the first runs alone where it compiles for the others.
+    """Sum of all chunks in order, of all processes; the first runs alone where it compiles for the others.
 
     An interrupted run leaves within a segment, and its checkpoint holds what was summed.
     """
     n_coils = 1 if sensitivity is None else len(sensitivity)
+    devices = jax.local_devices()
+    works = [place(work, device) for device in devices]
     shape = (n_coils, work.program.n_samples)
     total = np.zeros(shape, dtype=complex) if checkpoint is None else checkpoint.total(shape)
     done = 0 if checkpoint is None else checkpoint.done
@@ -271,11 +287,13 @@ def run_chunks(
         rows = np.minimum(places, phantom.n_spins - 1)
         coils = None if sensitivity is None else sensitivity[:, rows]
         state = None if initial is None else initial[rows]
-        return run_chunk(work, phantom, places, coils, state, stop)
+        turn = start // work.size % len(devices)
+        with jax.default_device(devices[turn]):
+            return run_chunk(works[turn], phantom, places, coils, state, stop)
 
     if done:
         advance(done)
-    starts = range(done * work.size, phantom.n_spins, work.size)
+    starts = hosts.share(range(0, phantom.n_spins, work.size))[done:]
     signature = _signature(work, n_coils, initial is not None)
     try:
         for part in _in_order(one, starts, layout.workers, signature not in _COMPILED):
@@ -288,7 +306,7 @@ def run_chunks(
         stop.set()
         if checkpoint is not None:
             checkpoint.write(layout.chunk, done, total)
-    return total
+    return hosts.total(total)
 
 
 def _in_order(

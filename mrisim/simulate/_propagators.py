@@ -151,7 +151,8 @@ def _own(pulse: Pulse, placed: bloch.Spins, spins_of: str, tolerance: float) -> 
     spins = jax.tree.map(jnp.asarray, placed)
     if pulse.instantaneous:  # quicker made than looked up
         return bloch.pulse_propagator(pulse.placed, spins, short)
-    return STORE.get((spins_of, *pulse.key, short), partial(bloch.pulse_propagator, pulse.placed, spins, short))
+    key = (spins_of, *pulse.key, short, str(spins.df.device))
+    return STORE.get(key, partial(bloch.pulse_propagator, pulse.placed, spins, short))
 
 
 _stack = jax.jit(jnp.stack)

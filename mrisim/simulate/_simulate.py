@@ -25,7 +25,7 @@ from mrisim.events.blocks import Sequence
 from mrisim.events.readouts import readout_table
 from mrisim.physics.coils import CoilArray
 from mrisim.program import Program, Pulses, lower
-from mrisim.simulate import _chunks
+from mrisim.simulate import _chunks, hosts
 from mrisim.simulate._checkpoint import Checkpoint, digest
 from mrisim.simulate._fit import check_choices, check_fit
 from mrisim.simulate._memory import Plan, parse_memory, plan
@@ -149,7 +149,7 @@ class _Job:
     def key(self) -> str:
         """What the sum depends on."""
         parts = (self.program, self.spins, self.sensitivity, self.start, self.spoil, self.tolerance, str(self.dtype))
-        return digest(parts, self.run, jax.__version__, jax.default_backend())
+        return digest(parts, self.run, jax.__version__, jax.default_backend(), jax.process_count(), jax.process_index())
 
 
 def _job(
@@ -189,7 +189,7 @@ def _job(
 
 def _summed(job: _Job, kept: Checkpoint | None, progress: Progress) -> Complex[np.ndarray, "coils samples"]:
     """Sum over all chunks."""
-    n_chunks = -(-job.spins.n_spins // job.work.size)
+    n_chunks = len(hosts.share(range(0, job.spins.n_spins, job.work.size)))
     with _advancer(progress, n_chunks) as advance:
         return _chunks.run_chunks(job.work, job.spins, job.sensitivity, job.start, job.layout, advance, kept)
 
