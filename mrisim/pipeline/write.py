@@ -10,7 +10,7 @@ from typing import Any
 from mrisim.io import bids, hdf5
 from mrisim.io.record import plain
 from mrisim.pipeline.figures import draw_all
-from mrisim.pipeline.output import FORMAT, MARKER
+from mrisim.pipeline.output import FORMAT, MARKER, files_below
 from mrisim.pipeline.progress import Clock
 from mrisim.pipeline.records import Result
 from mrisim.pipeline.summary import document
@@ -33,7 +33,8 @@ def write(result: Result, folder: Path, clock: Clock) -> Result:
             (folder / "figures" / f"{name}.png").write_bytes(content)
     result = replace(result, seconds=dict(clock.seconds))
     (folder / REPORT).write_text(document(result, figures), encoding="utf-8")
-    (folder / MARKER).write_text(json.dumps(_record(result), indent=1, ensure_ascii=False), encoding="utf-8")
+    record = {**_record(result), "files": files_below(folder)}
+    (folder / MARKER).write_text(json.dumps(record, indent=1, ensure_ascii=False), encoding="utf-8")
     return result
 
 

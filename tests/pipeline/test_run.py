@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -78,16 +79,64 @@ def test_a_former_run_is_replaced(folder):
     assert sorted(os.listdir(folder)) == ["exam.yaml", "out", "tubes.yaml"]
 
 
-def test_other_peoples_files_are_not(folder):
-    (folder / "out").mkdir()
-    (folder / "out" / "thesis.txt").write_text("mine")
+def test_other_peoples_files_stay(folder):
+    (folder / "out" / "demo").mkdir(parents=True)
+    (folder / "out" / "demo" / "run.json").write_text("another run's")
+    for _ in range(2):
+        quick(folder, out=folder / "out")
+        (folder / "out" / "thesis.txt").write_text("mine")
+    found = sorted(os.listdir(folder / "out"))
+    assert found == ["bids", "demo", "figures", "images", "kspace", "report.html", "run.json", "thesis.txt"]
+    assert (folder / "out" / "demo" / "run.json").read_text() == "another run's"
+    assert sorted(os.listdir(folder)) == ["exam.yaml", "out", "tubes.yaml"]
+
+
+@pytest.mark.parametrize("name", ["figures/mine.png", "run.json", "maps.h5"])
+def test_other_peoples_files_of_the_same_names_are_not_replaced(folder, name):
+    quick(folder, out=folder / "out")
+    if name == "run.json":
+        (folder / "out" / name).unlink()
+    else:
+        (folder / "out" / name).write_text("mine")
+    shown = "kspace/spin_echo.h5" if name == "run.json" else name
     with pytest.raises(ResourceError) as caught:
         quick(folder, out=folder / "out")
     assert str(caught.value) == (
-        f"{folder / 'out'}: out: must be empty or a former run's folder, but holds other files. "
+        f"{folder / 'out'}: out: must hold a former run or nothing of a run's names, but holds '{shown}'. "
         "Choose another place with --out."
     )
-    assert os.listdir(folder / "out") == ["thesis.txt"]
+    assert name == "run.json" or (folder / "out" / name).read_text() == "mine"
+
+
+def test_a_folder_that_cannot_be_filled_is_put_back(folder, monkeypatch):
+    quick(folder, out=folder / "out")
+    (folder / "out" / "thesis.txt").write_text("mine")
+    before = {path: path.read_bytes() for path in (folder / "out").rglob("*") if path.is_file()}
+    rename = Path.rename
+
+    def fails_at_the_report(self, target):
+        if self.name == "report.html" and "output." in str(self):
+            raise OSError(28, "No space left on device")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", fails_at_the_report)
+    with pytest.raises(ResourceError, match="No space left on device"):
+        quick(folder, out=folder / "out")
+    assert {path: path.read_bytes() for path in (folder / "out").rglob("*") if path.is_file()} == before
+    assert sorted(os.listdir(folder)) == [".out.unfinished", "exam.yaml", "out", "tubes.yaml"]  # its checkpoints
+
+
+def test_a_link_to_a_folder_stays_a_link(folder):
+    (folder / "disk").mkdir()
+    (folder / "out").symlink_to("disk")
+    quick(folder, out=folder / "out")
+    assert (folder / "out").is_symlink()
+    assert (folder / "disk" / "run.json").is_file()
+
+
+def test_a_name_that_no_file_system_takes_is_refused(folder):
+    with pytest.raises(ResourceError, match=r"must be writable, but is not \(File name too long\)"):
+        quick(folder, out=folder / ("a" * 300))
 
 
 def test_a_place_that_cannot_be_written_is_refused_before_anything_is_computed(folder):
