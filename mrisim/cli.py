@@ -205,6 +205,29 @@ def run(
 
 @app.command()
 @_exits
+def recon(
+    file: Annotated[Path, typer.Argument(help="Raw data: an ISMRMRD file (.mrd, .h5), or a file of kspace/ of a run.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for the images.")] = Path("out"),
+    fov: Annotated[
+        str | None, typer.Option(help="Read, phase, partition, where the file does not say: '240 mm, 200 mm, 5 mm'.")
+    ] = None,
+    window: Annotated[str | None, typer.Option(help="none, hann, hamming or tukey.")] = None,
+    combine: Annotated[str | None, typer.Option(help="Coils: adaptive or rss.")] = None,
+) -> None:
+    """Reconstruct raw data, and write images as HDF5, NIfTI and PNG."""
+    from mrisim.pipeline.recon import image_rows, reconstruct_file
+
+    lengths = None if fov is None else _lengths(fov, "--fov", 3)
+    done = reconstruct_file(file, out, fov=lengths, window=window, combine=combine)
+    _print_rows(("image", "contrasts", "matrix", "voxel"), image_rows(done.images))
+    for finding in done.findings:
+        typer.echo(f"note: {finding}")
+    for path in done.written:
+        typer.echo(f"wrote {path}")
+
+
+@app.command()
+@_exits
 def demo(
     out: Annotated[Path, typer.Option("--out", help="Folder for files, figures and report.")] = Path("out/demo"),
     resume: ResumeOption = False,
@@ -335,6 +358,17 @@ def _reading(system: str | None, use: list[str] | None, strict: bool) -> dict[st
             uses.setdefault(name, []).extend(range(int(first), int(last or first) + 1))
     given = {"system": system, "use": uses, "strict": strict}
     return {name: value for name, value in given.items() if value}
+
+
+def _lengths(text: str, path: str, count: int) -> tuple[float, ...]:
+    """Lengths [m] from a text such as "240 mm, 200 mm, 5 mm"."""
+    from mrisim.units import LENGTH, parse
+
+    parts = [part.strip() for part in text.split(",")]
+    if len(parts) != count:
+        rule = f"must be {count} lengths, but is '{text}'"
+        raise SpecError(Problem(rule, "Write '240 mm, 200 mm, 5 mm'", path=path))
+    return tuple(float(parse(part, LENGTH)) for part in parts)
 
 
 def _violations(name: str, parameters: dict[str, Any], reading: dict[str, Any]) -> list[str]:

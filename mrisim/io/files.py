@@ -1,4 +1,4 @@
-"""Saving and loading by the file's name: HDF5, or NIfTI with a sidecar of BIDS names."""
+"""Saving and loading by the file's name: HDF5, ISMRMRD, or NIfTI with a sidecar of BIDS names."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from typing import Any, TypeVar, overload
 
 import numpy as np
 
-from mrisim.data import Image, ParameterMap
+from mrisim.data import Image, ParameterMap, RawData
 from mrisim.errors import ConsistencyError, Finding, Problem, ResourceError
 from mrisim.io import bids, hdf5, nifti
 from mrisim.io.hdf5 import Storable
 
+MRD = ".mrd"
 MAX_SIDECAR = 2**20  # bytes
 _T = TypeVar("_T")
 _COORDINATES = {"EchoTime": "te", "RepetitionTime": "tr", "InversionTime": "ti", "FlipAngle": "flip"}
@@ -22,11 +23,12 @@ _SI = {"ms": ("s", 1e-3), "mm^2/s": ("m^2/s", 1e-6)}
 
 
 def save(path: str | Path, item: Storable | Mapping[str, Storable]) -> None:
-    """Write an object to `.h5`, `.nii` or `.nii.gz`; each file is complete or not there at all.
+    """Write an object to `.h5`, `.mrd`, `.nii` or `.nii.gz`; each file is complete or not there at all.
 
     HDF5 holds anything, several objects by name too, and all of it. NIfTI holds one image or one map: its values,
     where they lie, and in a `.json` beside it what they are. The values of an image are its magnitude; the phase of a
-    complex one goes to a second file, `NAME_phase.nii.gz`. Standard error and mask of a map stay behind.
+    complex one goes to a second file, `NAME_phase.nii.gz`. Standard error and mask of a map stay behind. ISMRMRD
+    (`.mrd`) holds raw data; `mrisim.io.mrd.save_mrd` says what it leaves out.
 
     Args:
         path: File to write; an existing one is replaced.
@@ -45,6 +47,9 @@ def save(path: str | Path, item: Storable | Mapping[str, Storable]) -> None:
         >>> np.abs(load(path).data - image.data).max() < 1e-6
         np.True_
     """
+    if Path(path).suffix.lower() == MRD:
+        _save_mrd(path, item)
+        return
     if not nifti.is_nifti(path):
         hdf5.save(path, item)
         return
@@ -66,7 +71,7 @@ def load(path: str | Path, kind: type[_T]) -> _T: ...
 @overload
 def load(path: str | Path, kind: None = None) -> Any: ...
 def load(path: str | Path, kind: type[_T] | None = None) -> Any:
-    """Read the one object of a `.h5`, `.nii` or `.nii.gz` file.
+    """Read the one object of a `.h5`, `.mrd`, `.nii` or `.nii.gz` file; ISMRMRD is known in a `.h5` file too.
 
     A NIfTI file is a parameter map where its sidecar or its name (`…_T1map.nii.gz`) says so, else an image; its
     coordinates come from the sidecar's EchoTime, RepetitionTime, InversionTime and FlipAngle, where there is one.
@@ -79,7 +84,7 @@ def load(path: str | Path, kind: type[_T] | None = None) -> Any:
         ResourceError: the file is missing, truncated, corrupt, or holds something else.
     """
     if not nifti.is_nifti(path):
-        return hdf5.load(path, kind) if kind is not None else _only(path, hdf5.load_all(path))
+        return _only(path, _load_hdf5(path), kind)
     return _load_nifti(Path(path), kind)
 
 
@@ -90,7 +95,7 @@ def load_all(path: str | Path) -> dict[str, Any]:
         ResourceError: the file is missing, truncated, corrupt, or no file that mrisim can read.
     """
     if not nifti.is_nifti(path):
-        return hdf5.load_all(path)
+        return _load_hdf5(path)
     item = _load_nifti(Path(path), None)
     return {item.name: item}
 
@@ -142,7 +147,37 @@ def _images(source: str | Path, item: str | None) -> dict[str, Image | Parameter
     return found if item is None else {item: found[item]}
 
 
-def _only(path: str | Path, items: Mapping[str, Any]) -> Any:
+def _save_mrd(path: str | Path, item: Storable | Mapping[str, Storable]) -> None:
+    from mrisim.io.mrd import save_mrd
+
+    items = list(item.values()) if isinstance(item, Mapping) else [item]
+    if len(items) != 1 or not isinstance(items[0], RawData):
+        what = f"{len(items)} objects" if len(items) != 1 else type(items[0]).__name__
+        rule = f"must be one RawData, but is {what}"
+        raise ConsistencyError(Problem(rule, "Name the file .h5", file=str(path)))
+    save_mrd(path, items[0])
+
+
+def _load_hdf5(path: str | Path) -> dict[str, Any]:
+    """Objects of a file of mrisim's own layout, or the raw data of an ISMRMRD file."""
+    from mrisim.io.mrd import is_mrd, load_mrd
+
+    if Path(path).suffix.lower() == MRD:
+        return {Path(path).stem: load_mrd(path)}
+    try:
+        return hdf5.load_all(path)
+    except ResourceError:
+        if is_mrd(path):
+            return {Path(path).stem: load_mrd(path)}
+        raise
+
+
+def _only(path: str | Path, items: Mapping[str, Any], kind: type | None) -> Any:
+    if kind is not None:
+        items = {name: item for name, item in items.items() if isinstance(item, kind)}
+        if len(items) != 1:
+            rule = f"must hold one {kind.__name__}, but holds {len(items)}"
+            raise ResourceError(Problem(rule, "Write it again with mrisim", file=str(path)))
     if len(items) != 1:
         rule = f"must hold one object, but holds {', '.join(items) or 'none'}"
         raise ResourceError(Problem(rule, "Read them with load_all", file=str(path)))

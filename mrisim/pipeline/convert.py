@@ -29,6 +29,7 @@ class Conversion:
 SOURCE_SUFFIXES: Mapping[str, str] = {
     ".seq": "sequence",
     ".h5": "result",
+    ".mrd": "ISMRMRD file",
     ".nii": "NIfTI file",
     ".nii.gz": "NIfTI file",
 }
@@ -47,6 +48,8 @@ CONVERSIONS: tuple[Conversion, ...] = (
     Conversion(source="result", target=".nii", function="mrisim.io.files:convert", options=("item",)),
     Conversion(source="result", target=".nii.gz", function="mrisim.io.files:convert", options=("item",)),
     Conversion(source="NIfTI file", target=".h5", function="mrisim.io.files:convert"),
+    Conversion(source="result", target=".mrd", function="mrisim.io.mrd.write:convert_raw", options=("item",)),
+    Conversion(source="ISMRMRD file", target=".h5", function="mrisim.io.mrd.write:convert_back"),
     Conversion(source="result", target=FOLDER, function="mrisim.io.files:convert_to_dicom", options=("item",)),
     Conversion(source="NIfTI file", target=FOLDER, function="mrisim.io.files:convert_to_dicom"),
 )

@@ -32,8 +32,8 @@ def read_all(path: str) -> None:
         for group in cast(Any, file).values():
             if not isinstance(group, h5py.Group) or "xml" not in group or "data" not in group:
                 continue
-            np.asarray(group["xml"][()])
-            data = group["data"]
+            np.asarray(cast(Any, group["xml"])[()])
+            data: Any = group["data"]
             if "head" not in (data.dtype.names or ()) or data.ndim != 1:
                 continue
             packed = data.id.get_create_plist().get_nfilters() > 0

@@ -90,16 +90,36 @@ def save_mrd(path: str | Path, raw: RawData, *, b0: float | None = None) -> tupl
     return tuple(findings)
 
 
-def convert_raw(source: str | Path, target: str | Path) -> tuple[Finding, ...]:
-    """Convert a raw-data file of mrisim to ISMRMRD.
+def convert_raw(source: str | Path, target: str | Path, *, item: str | None = None) -> tuple[Finding, ...]:
+    """Convert the raw data of a file of mrisim to ISMRMRD.
 
     Raises:
-        ResourceError: the source holds no single raw data, or the target cannot be written.
+        ResourceError: the source holds none, or several and `item` names none of them; the target cannot be written.
         ConsistencyError: as in `save_mrd`.
     """
     from mrisim.io import hdf5
 
-    return save_mrd(target, hdf5.load(source, RawData))
+    found = {name: one for name, one in hdf5.load_all(source).items() if isinstance(one, RawData)}
+    chosen = found if item is None else {name: one for name, one in found.items() if name == item}
+    if len(chosen) != 1:
+        held = ", ".join(found) or "none"
+        remedy = f"Choose one: --item {next(iter(found))}" if found else "Name a file of kspace/"
+        raise ResourceError(Problem(f"must hold one raw data, but holds {held}", remedy, file=str(source)))
+    return save_mrd(target, next(iter(chosen.values())))
+
+
+def convert_back(source: str | Path, target: str | Path) -> tuple[Finding, ...]:
+    """Convert an ISMRMRD file to mrisim's own layout.
+
+    Raises:
+        ResourceError: the source is broken, or the target cannot be written.
+    """
+    from mrisim.io import hdf5
+    from mrisim.io.mrd.decode import load_mrd
+
+    raw = load_mrd(source)
+    hdf5.save(target, raw)
+    return raw.findings
 
 
 def _prepare(raw: RawData) -> _Ready:
