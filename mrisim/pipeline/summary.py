@@ -67,10 +67,13 @@ def scan_time(seconds: float) -> str:
     Example:
         >>> scan_time(75.2)
         '1 min 15 s'
+        >>> scan_time(119.7)
+        '2 min 0 s'
     """
     if seconds < 60:
         return show(seconds, TIME, digits=4)
-    return f"{int(seconds // 60)} min {round(seconds % 60)} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s"
 
 
 def parameter_text(parameter: Parameter) -> str:
@@ -102,7 +105,7 @@ def _row(row: TissueRow) -> tuple[str, ...]:
         str(row.voxels),
         f"{true} {unit}".rstrip(),
         f"{found} ± {spread} {unit}".rstrip(),
-        f"{row.error * 100:+.1f} %",
+        f"{row.error * 100:+.1f} %".replace("-0.0", "+0.0"),
     )
 
 
@@ -127,11 +130,23 @@ def _scan_row(scan: ScanResult) -> tuple[str, ...]:
     for name in ("te", "tr", "ti", "ts"):
         values = scan.image.coordinates.get(name, np.zeros(0)) if scan.image is not None else np.zeros(0)
         texts = dict.fromkeys(show(float(value), TIME, digits=4) for value in np.sort(values[np.isfinite(values)]))
-        cells.append(", ".join([*texts][:8]))
+        cells.append(few([*texts]))
     recon = scan.sequences[0].recon
     cells.append(" × ".join(str(n) for n in recon.matrix if n > 1) if recon is not None else "")
     cells.append(scan_time(sum(seq.duration for seq in scan.sequences)))
     return tuple(cells)
+
+
+def few(texts: list[str]) -> str:
+    """Up to eight texts in a row; of more, the first, the second and the last.
+
+    Example:
+        >>> few([f"{n} ms" for n in range(10, 330, 10)])
+        '10 ms, 20 ms … 320 ms (32)'
+    """
+    if len(texts) <= 8:
+        return ", ".join(texts)
+    return f"{texts[0]}, {texts[1]} … {texts[-1]} ({len(texts)})"
 
 
 def _maps(result: Result, figures: dict[str, bytes]) -> Section:
