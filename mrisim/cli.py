@@ -90,6 +90,13 @@ UseOption = Annotated[
     typer.Option("--use", metavar="USE=NUMBERS", help="What pulses of a .seq file are for: refocusing=2,5-9."),
 ]
 ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run into the same folder.")]
+HostsOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="auto|HOST:PORT/PROCESSES/RANK",
+        help="Share the work among processes: as Slurm or MPI started them, or as told.",
+    ),
+]
 OutOption = Annotated[Path | None, typer.Option("--out", help="Folder to write to.")]
 
 
@@ -103,6 +110,8 @@ def _exits(command: _F) -> _F:
         except MrisimError as error:
             for line in str(error).splitlines():
                 typer.echo(f"error: {line}", err=True)
+            if kwargs.get("hosts"):
+                _leave_hosts(BAD_INPUT)
             raise typer.Exit(BAD_INPUT) from None
         except KeyboardInterrupt:
             resumable = command.__name__ in ("run", "demo")
@@ -110,6 +119,13 @@ def _exits(command: _F) -> _F:
             raise typer.Exit(INTERRUPTED) from None
 
     return wrapper  # type: ignore[return-value]
+
+
+def _leave_hosts(code: int) -> None:
+    """End a process that shares its work: without waiting for peers that may be gone."""
+    from mrisim.simulate.hosts import leave
+
+    leave(code)
 
 
 @app.command("list")
@@ -173,6 +189,7 @@ def run(
     isochromats: Annotated[int | None, typer.Option(min=1, help="Per voxel.")] = None,
     field: Annotated[str | None, typer.Option(help="Field that tissues are looked up at, such as '1.5 T'.")] = None,
     resume: ResumeOption = False,
+    hosts: HostsOption = None,
     system: SystemOption = None,
     use: UseOption = None,
     strict: StrictOption = False,
@@ -180,6 +197,10 @@ def run(
     """Simulate, reconstruct, fit maps, and write files, figures and a report."""
     from mrisim.pipeline import run as run_pipeline
 
+    if hosts is not None:
+        from mrisim.simulate.hosts import join
+
+        join(hosts)
     result = run_pipeline(
         name,
         phantom=phantom,
@@ -200,7 +221,8 @@ def run(
         **_reading(system, use, strict),
         progress=True,
     )
-    _print_result(result)
+    if result.folder is not None:
+        _print_result(result)
 
 
 @app.command()

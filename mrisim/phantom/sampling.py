@@ -35,6 +35,9 @@ class Sampling:
     extent: tuple[float, float, float]  # along read, phase, slice [m]
     voxel: tuple[float, float, float]  # [m]
     isochromats: int = 1
+    stagger: bool = (
+        False  # move each column of voxels along the slice direction, within the distance of two isochromats
+    )
 
     def __post_init__(self) -> None:
         problems = []
@@ -96,7 +99,10 @@ class Sampling:
         self, x: Int[np.ndarray, " x"], y: Int[np.ndarray, " y"], z: int, offsets: Float[np.ndarray, "n 3"]
     ) -> tuple[Float[np.ndarray, "n 3"], Float[np.ndarray, " n"]]:
         index = np.stack(np.broadcast_arrays(x[None, :], y[:, None], np.int64(z)), axis=-1).reshape(-1, 3)
-        points = ((index[:, None] + offsets) * np.asarray(self.voxel)).reshape(-1, 3)
+        places = index[:, None] + offsets
+        if self.stagger:
+            places[..., 2] += stagger(index[:, :2])[:, None] / self.isochromats
+        points = (places * np.asarray(self.voxel)).reshape(-1, 3)
         half = 0.5 * np.asarray(self.extent) * (1.0 + 1e-12)
         keep = (np.abs(points) <= half).all(axis=1)
         return points[keep], line_places(index[:, :2], self.isochromats).reshape(-1)[keep]
@@ -111,12 +117,26 @@ def line_places(index: Int[np.ndarray, "voxels 2"], n: int) -> Float[np.ndarray,
 
     Source: shifts by the R2 sequence, Roberts, The unreasonable effectiveness of quasirandom sequences (2018).
     """
-    mixed = (index[:, 0] * 73856093) ^ (index[:, 1] * 19349663)
-    mixed = ((mixed ^ (mixed >> 13)) * 1274126177) & 0x7FFFFFFF
+    mixed = _mixed(index)
     units = _units(n)
     order = units[mixed % len(units)][:, None] * np.arange(n) + (mixed // len(units))[:, None]
     shift = (index[:, 0] * 0.7548776662466927 + index[:, 1] * 0.5698402909980532) % 1.0
     return np.clip((order % n + shift[:, None]) / n - 0.5, -0.5 + 1e-6, 0.5 - 1e-6)
+
+
+def stagger(index: Int[np.ndarray, "voxels 2"]) -> Float[np.ndarray, " voxels"]:
+    """Shift of each column of voxels, one of eight in (-1/2, 1/2), without order.
+
+    What gradients leave undone in a voxel, because its isochromats are few, has another phase in each column, and does
+    not add up to a line across the image.
+    """
+    return (_mixed(index) % 8 - 3.5) / 8
+
+
+def _mixed(index: Int[np.ndarray, "voxels 2"]) -> Int[np.ndarray, " voxels"]:
+    """A number without order for each column of voxels."""
+    mixed = (index[:, 0] * 73856093) ^ (index[:, 1] * 19349663)
+    return ((mixed ^ (mixed >> 13)) * 1274126177) & 0x7FFFFFFF
 
 
 @functools.cache

@@ -52,7 +52,7 @@ def output_folder(target: str | Path | None, resume: bool = False, rank: int = 0
         yield None
         return
     target = Path(os.path.realpath(target))
-    unfinished = target.parent / f".{target.name}.unfinished"
+    unfinished = target.parent / f".{target.name}.unfinished{f'.{rank}' if rank else ''}"
     try:
         _check(target)
         _clear(unfinished, keep=resume)

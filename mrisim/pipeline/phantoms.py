@@ -85,7 +85,7 @@ class PhantomSource:
         return self._at(model, seq, min(density.enough, MOST))
 
     def _at(self, model: Model, seq: Sequence, isochromats: int) -> Phantom:
-        sampling = self._sampling(model, seq, isochromats)
+        sampling = replace(self._sampling(model, seq, isochromats), stagger=_layered(seq))
         slab, geometry = excited_slab(seq), sampling.geometry
         cut = slab is not None and sampling.extent[SLICE] >= slab * (1 - 1e-9)
         fade = (_reach(seq, FLAT), _reach(seq, MARGIN)) if cut else None

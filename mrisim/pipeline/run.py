@@ -24,7 +24,7 @@ from mrisim.pipeline.versions import versions
 from mrisim.pipeline.write import write
 from mrisim.protocol import Protocol, Scan, load_protocol
 from mrisim.recon import reconstruct, stack
-from mrisim.simulate import simulate
+from mrisim.simulate import hosts, simulate
 
 DEFAULT_PHANTOM = "brain"
 DEFAULTS: dict[str, Any] = {
@@ -111,14 +111,14 @@ def run(
     options = {key: value for key, value in given.items() if value is not None}
     reading = {key: value for key, value in (("strict", strict), ("system", system), ("use", use)) if value}
     with ExitStack() as stack_:
-        output = stack_.enter_context(output_folder(out, resume))
+        output = stack_.enter_context(output_folder(out, resume, hosts.rank()))
         watch = stack_.enter_context(watching(progress))
         clock = Clock(sum(len(scan.runs) for scan in protocol.scans), watch)
         source = _phantom(protocol, phantom, field, {**DEFAULTS, **protocol.simulation, **options})
         result = _compute(protocol, source, options, reading, clock, output)
-        if output is not None:
+        if output is not None and hosts.rank() == 0:
             result = write(result, output.folder, clock)
-    return result if out is None else replace(result, folder=Path(out))
+    return result if out is None or hosts.rank() else replace(result, folder=Path(out))
 
 
 def _protocol(name_or_path: str | Path, given: Mapping[str, Any]) -> Protocol:
@@ -235,7 +235,8 @@ def _scan(
         with clock.phase("simulate", f"{what}: simulating", weight=1.0):
             raw = simulate(seq, phantom, progress=clock.inside(f"{what}: simulating"), **chosen)
         clock.move("simulate", "compile", float(raw.provenance.get("seconds", {}).get("compile", 0.0)))
-        raw = replace(raw, provenance={**raw.provenance, "parameters": dict(scan.runs[number])})
+        field = {"b0": seq.system.b0, "gamma": seq.system.gamma}
+        raw = replace(raw, provenance={**raw.provenance, **field, "parameters": dict(scan.runs[number])})
         with clock.phase("reconstruct", f"{what}: reconstructing"):
             if raw.recon is not None:
                 images.append(replace(reconstruct(raw), name=scan.name))

@@ -42,9 +42,9 @@ def join(text: str) -> None:
         raise ResourceError(Problem(f"must be reached, but are not ({reason})", remedy, path="hosts")) from None
 
 
-def is_first() -> bool:
-    """Whether this process writes the files."""
-    return jax.process_index() == 0
+def rank() -> int:
+    """Number of this process, from 0; the first writes the files."""
+    return jax.process_index()
 
 
 def share(items: Iterable[int]) -> list[int]:

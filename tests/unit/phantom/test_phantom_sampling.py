@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from mrisim.data import Geometry
 from mrisim.errors import ConsistencyError, ResourceError
-from mrisim.phantom.sampling import Sampling, generators, lattice, line_places
+from mrisim.phantom.sampling import Sampling, generators, lattice, line_places, stagger
 
 EPS = np.finfo(float).eps
 COUNTS = [1, 2, 3, 5, 7, 8, 12, 16, 27, 64, 101]
@@ -144,3 +145,19 @@ def test_impossible_grids_are_refused(changes: dict, message: str) -> None:
 def test_endless_grids_are_refused() -> None:
     with pytest.raises(ResourceError, match="must be at most 2e\\+10 points to look at"):
         Sampling(extent=(1.0, 1.0, 1.0), voxel=(1e-5,) * 3, isochromats=1)
+
+
+def test_staggered_columns_keep_the_distance_of_their_isochromats():
+    """Each column of voxels is shifted as a whole, by another amount than its neighbors, and by nothing on average."""
+    plain = Sampling(extent=(0.02, 0.02, 0.01), voxel=(1e-3, 1e-3, 1e-3), isochromats=5)
+    after = np.concatenate([points for points, _ in replace(plain, stagger=True).chunks()])
+    column = np.round(after[:, :2] / 1e-3).astype(int)
+    shifts = []
+    for place in ([0, 0], [1, 0], [0, 1], [5, -3]):
+        z = np.sort(after[(column == place).all(axis=1), 2])
+        assert np.diff(z) == pytest.approx(0.2e-3)  # a fifth of a voxel
+        shifts.append(z[0] % 0.2e-3)
+    assert len(set(np.round(shifts, 9))) > 2
+    every = stagger(np.stack(np.meshgrid(np.arange(100), np.arange(100)), axis=-1).reshape(-1, 2))
+    assert np.abs(every).max() < 0.5
+    assert abs(every.mean()) < 4 * every.std() / 100  # of ten thousand
