@@ -113,6 +113,14 @@ def _exits(command: _F) -> _F:
             if kwargs.get("hosts"):
                 _leave_hosts(BAD_INPUT)
             raise typer.Exit(BAD_INPUT) from None
+        except BrokenPipeError:
+            raise  # the reader has seen enough: `mrisim list | head`
+        except OSError as error:
+            reason = error.strerror or str(error)
+            typer.echo(
+                f"error: {error.filename or 'output'}: must be readable and writable, but is not: {reason}", err=True
+            )
+            raise typer.Exit(BAD_INPUT) from None
         except KeyboardInterrupt:
             resumable = command.__name__ in ("run", "demo")
             typer.echo(f"interrupted{'; --resume goes on from here' * resumable}", err=True)

@@ -137,6 +137,17 @@ def test_an_interrupt_exits_with_130(mrisim, monkeypatch):
     assert result.output == "interrupted\n"
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no device that is always full")
+@pytest.mark.parametrize("command", [["list"], ["show", "bssfp"], ["schema", "phantom"]])
+def test_output_that_cannot_be_written_is_a_message(command):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "mrisim", *command], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert done.returncode == 2
+    assert done.stderr == "error: output: must be readable and writable, but is not: No space left on device\n"
+
+
 def test_all_assignments_that_are_wrong_are_named_at_once():
     with pytest.raises(SpecError) as caught:
         assignments(["TE", "TR=1 s", "TR=2 s", "fov=[1"])

@@ -1,5 +1,7 @@
 """YAML text becomes plain data with places, and nothing in it can hurt."""
 
+import os
+
 import pytest
 from pydantic import BaseModel, ConfigDict
 
@@ -124,6 +126,15 @@ def test_files_that_cannot_be_read_are_spec_errors(tmp_path):
     (tmp_path / "latin.yaml").write_bytes(b"a: \xe9")
     with pytest.raises(SpecError, match="must be UTF-8 text, but byte 3 is not"):
         read_source(tmp_path / "latin.yaml")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes are a thing of POSIX")
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.yaml")
+    with pytest.raises(SpecError) as caught:
+        read_source(tmp_path / "pipe.yaml")
+    expected = f"{tmp_path / 'pipe.yaml'}: must be a readable file, but is not: it is a pipe or a device."
+    assert str(caught.value) == expected
 
 
 @pytest.mark.parametrize("name", ["../secret.csv", "/etc/passwd", "a/../../b", "link", "C:\\b", "a\0b"])
