@@ -10,11 +10,12 @@ import numpy as np
 from mrisim._types import Complex, Float
 from mrisim.data import Grid, Image, RawData, ReconSpec
 from mrisim.errors import ConsistencyError, Problem
-from mrisim.recon import cartesian, combine
+from mrisim.recon import cartesian, combine, gridding
 from mrisim.recon.cartesian import CartesianLayout
 from mrisim.recon.infer import infer_recon
 from mrisim.recon.placement import place
 
+METHODS = ("cartesian", "gridding")
 WINDOWS = ("none", "hann", "hamming", "tukey")
 COMBINATIONS = ("adaptive", "rss")
 
@@ -26,8 +27,12 @@ def reconstruct(
     combine: str | None = None,
     recon: ReconSpec | None = None,
     fov: Sequence[float] | None = None,
+    off_resonance: Float[np.ndarray, "z y x"] | None = None,
 ) -> Image:
-    """Image of Cartesian raw data, 2D multi-slice or 3D.
+    """Image of raw data, 2D multi-slice or 3D.
+
+    The method of the specification says how. "gridding" takes any trajectory from `raw.k`, weights each sample with the
+    area of k-space that it stands for, and needs LIN and PAR for nothing. The rest of this holds for "cartesian".
 
     The image value is the mean of pd · M⁺ over the voxel. Lines, partitions and slices follow from the labels LIN, PAR
     and SLC and are held against the trajectory; columns follow from the trajectory, so reversed lines need nothing.
@@ -48,6 +53,8 @@ def reconstruct(
         recon: Used in place of `raw.recon`.
         fov: Read, phase, partition [m], where there is no specification: what is sampled beyond it along read is
             oversampling.
+        off_resonance: Map on the image grid [Hz], for "gridding": the phase that it gave each sample since k = 0 is
+            taken back, by time segmentation.
 
     Returns:
         Complex image (contrast, z, y, x) with its grid and the coordinates te, ti, ts, tr, flip of each contrast.
@@ -76,9 +83,15 @@ def reconstruct(
         rule = "must be left out where raw data say how they become an image, but is given"
         raise ConsistencyError(Problem(rule, "Give recon with another field of view", path="fov"))
     window, combination = window or spec.window, combine or spec.combine
-    _check_options(raw, spec, window, combination)
-    placement = place(raw, spec)
-    images = _coil_images(raw, placement.layout, window)
+    _check_options(raw, spec, window, combination, off_resonance)
+    if spec.method == "gridding":
+        trajectory = gridding.arrange(raw, spec)
+        coordinates = trajectory.coordinates
+        images, found = gridding.coil_images(raw, trajectory, window, off_resonance)
+    else:
+        placement = place(raw, spec)
+        coordinates, found = placement.coordinates, placement.findings
+        images = _coil_images(raw, placement.layout, window)
     image, magnitude = _combine(raw, images, combination)
     grid = spec.grid(raw.geometry)
     if offset.any() and not magnitude:
@@ -86,8 +99,8 @@ def reconstruct(
     return Image(
         data=image,
         grid=grid,
-        coordinates=placement.coordinates,
-        findings=(*raw.findings, *inferred, *placement.findings),
+        coordinates=coordinates,
+        findings=(*raw.findings, *inferred, *found),
         provenance={
             **raw.provenance,
             "maps": spec.maps,
@@ -102,8 +115,8 @@ def _ramp(grid: Grid, offset: Float[np.ndarray, " 3"]) -> Complex[np.ndarray, "z
     return z[:, None, None] * y[:, None] * x
 
 
-def _check_options(raw: RawData, spec: ReconSpec, window: str, combination: str) -> None:
-    choices = {"method": (spec.method, ("cartesian",)), "window": (window, WINDOWS)}
+def _check_options(raw: RawData, spec: ReconSpec, window: str, combination: str, off_resonance: object) -> None:
+    choices = {"method": (spec.method, METHODS), "window": (window, WINDOWS)}
     choices["combine"] = (combination, COMBINATIONS)
     problems = [
         Problem(f"must be one of {', '.join(allowed)}, but is '{value}'", path=f"recon.{name}")
@@ -118,6 +131,8 @@ def _check_options(raw: RawData, spec: ReconSpec, window: str, combination: str)
         problems.append(Problem(rule, path="signal"))
     elif not np.isfinite(raw.signal).all():
         problems.append(Problem("must be finite, but holds nan or infinity", path="signal"))
+    if off_resonance is not None:
+        problems += _check_field(raw, spec, np.asarray(off_resonance))
     if raw.sensitivities is not None:
         expected = (raw.signal.shape[0], *spec.grid(raw.geometry).shape[::-1])
         if raw.sensitivities.shape != expected:
@@ -125,6 +140,18 @@ def _check_options(raw: RawData, spec: ReconSpec, window: str, combination: str)
             problems.append(Problem(rule, path="sensitivities"))
     if problems:
         raise ConsistencyError(problems)
+
+
+def _check_field(raw: RawData, spec: ReconSpec, field: np.ndarray) -> list[Problem]:
+    shape = spec.grid(raw.geometry).shape[::-1]
+    if spec.method != "gridding":
+        rule = f"must be left out of the method '{spec.method}', which cannot use it, but is given"
+        return [Problem(rule, "Set recon.method: gridding", path="off_resonance")]
+    if field.shape != shape:
+        return [Problem(f"must have shape {shape} (z, y, x), but has {field.shape}", path="off_resonance")]
+    if not np.isfinite(field).all():
+        return [Problem("must be finite, but holds nan or infinity", "Set it to 0 outside", path="off_resonance")]
+    return []
 
 
 def _coil_images(raw: RawData, layout: CartesianLayout, window: str) -> Complex[np.ndarray, "coils contrast z y x"]:

@@ -301,7 +301,9 @@ def _check_labels(seq: Sequence, recon: ReconSpec | None, source: Source) -> Non
     if recon is None:
         return
     sampled = seq.blocks.adc != NONE
-    ends = {"LIN": recon.matrix[1], "PAR": recon.matrix[2], "SLC": len(recon.slice_positions)}
+    ends = {"SLC": len(recon.slice_positions)}
+    if recon.method == "cartesian":  # elsewhere the trajectory alone says where a sample lies
+        ends |= {"LIN": recon.matrix[1], "PAR": recon.matrix[2]}
     path: KeyPath = ("recon",)
     problems = []
     for name, end in ends.items():

@@ -89,10 +89,13 @@ def _extreme(operation: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Calla
         values = c.values
         if len(values) == 1 and values[0].is_list:
             return Quantity(_reduce(operation, values[0].values), values[0].dimension)
-        for i, value in enumerate(values):
-            c.require(i, values[0].dimension, lists=False)
-            del value
-        return Quantity(_reduce(operation, [value.values for value in values]), values[0].dimension)
+        given = [c.require(i, values[0].dimension) for i in range(len(values))]
+        lengths = {len(value.values) for value in given if value.is_list}
+        if len(lengths) > 1:
+            raise SpecError(
+                f"must give {c.name}() lists of equal length, but they have {min(lengths)} and {max(lengths)}"
+            )
+        return Quantity(_reduce(operation, [value.values for value in values]), values[0].dimension, bool(lengths))
 
     return call
 
@@ -115,6 +118,13 @@ def _sum(c: Call) -> Value:
     if not c.values[0].is_list:
         raise SpecError(f"must give sum() a list, but '{c.texts[0]}' is none")
     return Quantity(c.values[0].values.sum(axis=0), c.values[0].dimension)
+
+
+def _diff(c: Call) -> Value:
+    value = c.values[0]
+    if not value.is_list or len(value.values) < 2:
+        raise SpecError(f"must give diff() a list of at least two items, but '{c.texts[0]}' is none")
+    return Quantity(np.diff(value.values, axis=0), value.dimension, True)
 
 
 def _atan2(c: Call) -> Value:
@@ -225,8 +235,8 @@ def echo_order(lines: int, train: int, center_echo: int) -> np.ndarray:
 
 FUNCTIONS: Mapping[str, Function] = {
     "abs": Function(("x",), _keep(np.abs), "magnitude"),
-    "min": Function((), _extreme(np.minimum), "smallest of its arguments or of a list"),
-    "max": Function((), _extreme(np.maximum), "largest of its arguments or of a list"),
+    "min": Function((), _extreme(np.minimum), "smallest of its arguments, item by item in lists, or of one list"),
+    "max": Function((), _extreme(np.maximum), "largest, likewise"),
     "sqrt": Function(("x",), _sqrt, "square root"),
     "exp": Function(("x",), _numeric(np.exp, NUMBER, NUMBER), "exponential of a number"),
     "log": Function(("x",), _numeric(np.log, NUMBER, NUMBER), "natural logarithm"),
@@ -244,6 +254,7 @@ FUNCTIONS: Mapping[str, Function] = {
     "sign": Function(("x",), _sign, "-1, 0 or 1"),
     "len": Function(("x",), _len, "number of items of a list"),
     "sum": Function(("x",), _sum, "sum of a list"),
+    "diff": Function(("x",), _diff, "steps between neighboring items of a list"),
     "count": Function(("n",), _count, "the list 0, 1, … n - 1"),
     "linspace": Function(("first", "last", "n"), _linspace, "n equidistant values from first to last"),
     "echo_order": Function(

@@ -179,7 +179,7 @@ class GradientModel(Model):
     times: Exprs | None = Field(default=None, description="corner times from the end of the delay, from 0")
     amplitudes: Exprs | None = Field(default=None, description="values at the corner times; first and last are 0")
     samples: Expr | Exprs | None = Field(
-        default=None, description="values on the raster, scaled to a peak of amplitude"
+        default=None, description="a gradient per raster interval; or numbers, scaled to a peak of amplitude"
     )
     file: str | None = Field(default=None, description="text file of samples in the folder of the specification")
     delay: Expr | None = Field(default=None, description="block start to ramp start; rounded up to the raster")
@@ -291,7 +291,7 @@ class TimingModel(Model):
 class ReconModel(Model):
     """How the samples become images. What is not given comes from the parameters of the same name."""
 
-    method: Literal["cartesian", "none"] = "cartesian"
+    method: Literal["cartesian", "gridding", "none"] = "cartesian"
     matrix: Exprs | None = None
     fov: Exprs | None = None
     thickness: Expr | None = None

@@ -358,11 +358,24 @@ class Parts:
 
     def _by_samples(self, spec: GradientModel, path: KeyPath, scope: Scope) -> Waveform:
         value = scope.evaluate(spec.samples, (*path, "samples"))
-        amplitude = scope.array(spec.amplitude, (*path, "amplitude"), GRADIENT)
         with self.collector.at((*path, "samples")):
-            if not isinstance(value, Quantity) or not value.is_list or value.varies or value.dimension != NUMBER:
-                raise SpecError("must be a list of numbers that does not vary over a loop, but is not")
-            return raster_samples(value.values.reshape(len(value.values)), amplitude, self.limits)
+            if not isinstance(value, Quantity) or not value.is_list or value.varies:
+                raise SpecError("must be a list that does not vary over a loop, but is not")
+            if value.dimension not in (NUMBER, GRADIENT):
+                raise SpecError(f"must be a list of numbers or gradients, but is one of a {value.dimension}")
+            values = value.values.reshape(len(value.values))
+            scaled = value.dimension == NUMBER
+        if scaled != (spec.amplitude is not None):
+            with self.collector.at(path):
+                rule = "must have the key 'amplitude', which its samples are scaled to, but has none"
+                if not scaled:
+                    rule = "must not have the key 'amplitude' beside samples that are gradients, but has"
+                raise SpecError(rule)
+        amplitude = np.full((1,), np.abs(values).max(initial=0.0))
+        if scaled:
+            amplitude = scope.array(spec.amplitude, (*path, "amplitude"), GRADIENT)
+        with self.collector.at((*path, "samples")):
+            return raster_samples(values, amplitude, self.limits)
 
     def _by_file(self, spec: GradientModel, path: KeyPath, scope: Scope) -> Waveform:
         amplitude = scope.array(spec.amplitude, (*path, "amplitude"), GRADIENT)
@@ -489,7 +502,7 @@ _FORMS: dict[str, tuple[set[str], set[str]]] = {
     "area": ({"area"}, {"duration", "rise_time", "delay"}),
     "flat_area": ({"flat_area", "flat_time"}, {"rise_time", "delay"}),
     "times": ({"times", "amplitudes"}, {"delay"}),
-    "samples": ({"samples", "amplitude"}, {"delay"}),
+    "samples": ({"samples"}, {"amplitude", "delay"}),
     "file": ({"file", "amplitude"}, {"delay"}),
     "amplitude": ({"amplitude", "flat_time"}, {"rise_time", "delay"}),
 }  # form → keys that it needs, keys that it may have

@@ -20,10 +20,14 @@ SMALL = {"flash_3d": {"matrix": (32, 24, 12)}, "mprage": {"matrix": (32, 24, 12)
 DEFINED = {
     "fid", "spin_echo", "t1_spin_echo", "t2_spin_echo", "pd_spin_echo", "inversion_recovery_se", "saturation_recovery",
     "multi_echo_se", "t2_tse", "flash_2d", "flash_3d", "multi_echo_gre", "bssfp", "mprage", "gre_epi", "se_epi",
+    "spiral_gre", "radial_flash",
 }  # fmt: skip
-CARTESIAN = sorted(DEFINED - {"fid"})
+GRIDDED = ["radial_flash", "spiral_gre"]
+CARTESIAN = sorted(DEFINED - {"fid", *GRIDDED})
 MULTISLICE = sorted(set(CARTESIAN) - {"flash_2d", "flash_3d", "mprage"})
-SPIN_ECHOES = sorted(DEFINED - {"fid", "flash_2d", "flash_3d", "multi_echo_gre", "bssfp", "mprage", "gre_epi"})
+SPIN_ECHOES = sorted(
+    DEFINED - {"fid", "flash_2d", "flash_3d", "multi_echo_gre", "bssfp", "mprage", "gre_epi", *GRIDDED}
+)
 ROOM = {"saturation_recovery": {"TR": 3.0}, "t1_spin_echo": {"TR": 1.0}}  # for several slices within TR
 LABELS = {
     "LIN": "line", "PAR": "partition", "SLC": "slice", "ECO": "echo", "REP": "repetition", "REV": "reversed",
@@ -277,7 +281,7 @@ def test_gradient_spoiling_is_the_same_in_every_repetition(name):
         assert cycles == pytest.approx(round(cycles), abs=1e-6)
 
 
-@pytest.mark.parametrize("name", ["flash_2d", "flash_3d", "multi_echo_gre", "mprage"])
+@pytest.mark.parametrize("name", ["flash_2d", "flash_3d", "multi_echo_gre", "mprage", *GRIDDED])
 def test_rf_spoiling_is_quadratic(name):
     seq = load(name)
     pulses = pulse_instances(seq)
@@ -292,6 +296,60 @@ def test_epi_lines_alternate(name):
     assert np.array_equal(r.reversed, r.line % 2)
     assert np.array_equal(r.line, np.arange(r.seq.recon.matrix[1]))
     assert np.ptp(np.diff(r.start)) < 1e-12
+
+
+@pytest.mark.parametrize(("name", "at"), [("radial_flash", "center"), ("spiral_gre", "start")])
+def test_gridded_sequences_pass_k_zero_at_the_echo_time(name, at):
+    """At sample N//2 of a spoke; where a spiral's sampling begins, half a dwell time before its first sample."""
+    seq = load(name)
+    r = readout_instances(seq)
+    k, time = seq.kspace()
+    first = np.concatenate([[0], np.cumsum(r.count)[:-1]])
+    step = 1 / seq.recon.fov[0]
+    sample = first + (r.count // 2 if at == "center" else 0)
+    assert np.linalg.norm(k[sample], axis=1).max() < (1e-6 if at == "center" else 2e-3) * step
+    moment = time[sample] if at == "center" else r.start
+    echo = moment - before(centers(seq, Use.EXCITATION), moment)
+    assert echo == pytest.approx(value(seq, "TE"), abs=half_raster(seq))
+    assert np.diff(centers(seq, Use.EXCITATION)) == pytest.approx(value(seq, "TR"), abs=half_raster(seq))
+
+
+@pytest.mark.parametrize("name", GRIDDED)
+def test_gridded_sequences_reach_the_edge_of_k_space_and_leave_no_gap(name):
+    """All around, to half a cycle per voxel, with neighbors nearer than one over the field of view."""
+    seq = load(name)
+    k, _ = seq.kspace()
+    n, fov = seq.recon.matrix[0], seq.recon.fov[0]
+    radius, turn = np.hypot(k[:, 0], k[:, 1]) * fov, np.arctan2(k[:, 1], k[:, 0])
+    assert radius.max() == pytest.approx(n / 2, abs=0.2)
+    sector = np.floor((turn + np.pi) / (2 * np.pi) * 16).astype(int) % 16
+    for one in range(16):
+        assert np.diff(np.sort(radius[sector == one])).max() < 1.0
+    rim = np.sort(turn[radius > n / 2 - 1])
+    assert np.diff(rim).max() * n / 2 < (
+        1.0 if name == "radial_flash" else 2 * np.pi / seq.parameters["shots"].value * n
+    )
+
+
+@pytest.mark.parametrize("name", GRIDDED)
+def test_gridded_sequences_spoil_along_the_slice_alone(name):
+    """Nothing in the plane, where the gradients turn, and four whole cycles per slice in every repetition."""
+    seq = load(name)
+    step = np.diff(total_moment(gradient_tracks(seq), centers(seq, Use.EXCITATION)), axis=0)
+    voxel = seq.recon.fov[0] / seq.recon.matrix[0]
+    assert np.abs(step[:, :2]).max() * voxel < 1e-4  # samples are extrapolated to the edges of their raster
+    assert step[:, 2] * value(seq, "thickness") == pytest.approx(4.0, abs=1e-6)
+
+
+@pytest.mark.parametrize("changes", [
+    {"shots": 1, "TR": 0.1}, {"shots": 24}, {"slew": "150 T/m/s", "gradient": "35 mT/m"}, {"matrix": 64, "fov": 0.3},
+    {"gradient": "8 mT/m", "TR": "60 ms"},
+])  # fmt: skip
+def test_any_spiral_plays(changes):
+    seq = load_sequence("spiral_gre", **changes)
+    assert [str(violation) for violation in seq.check()] == []
+    k, _ = seq.kspace()
+    assert np.hypot(k[:, 0], k[:, 1]).max() * seq.recon.fov[0] == pytest.approx(seq.recon.matrix[0] / 2, abs=0.5)
 
 
 def test_the_page_of_sequences_is_current():

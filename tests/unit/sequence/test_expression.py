@@ -87,6 +87,11 @@ def value(text):
         ("exp(log(2))", 2.0, NUMBER),
         ("sum(linspace(1 ms, 3 ms, 3))", 6e-3, TIME),
         ("sum(count(5))", 10.0, NUMBER),
+        ("sum(min(count(5), 2))", 7.0, NUMBER),
+        ("sum(max(1 ms * count(4), 1 ms))", 7e-3, TIME),
+        ("sum(max(count(3), 2 - count(3)))", 5.0, NUMBER),
+        ("sum(diff(2 ms * count(5)))", 8e-3, TIME),
+        ("len(diff(count(5)))", 4.0, NUMBER),
         ("pi", math.pi, NUMBER),
         ("11/m * 7", 11.0, NUMBER),  # m is 7; a unit 1/m would leave a number without its last digit
         ("11 + 0.1 + 2.1 + 1e1", 23.2, NUMBER),  # a 1 at the end of a number is no unit
@@ -163,6 +168,8 @@ def test_lists_are_indexed_by_loops():
         ),
         ("echo_order(8, 3, 1)", "must have whole trains, but 8 / 3 is 2.66667. Set 3 to a divisor of 8."),
         ("echo_order(8, 4, 5)", "must have the center echo between 1 and 4, but '5' is 5. Change 5, or 4."),
+        ("min(count(3), count(4))", "must give min() lists of equal length, but they have 3 and 4."),
+        ("diff(3 ms)", "must give diff() a list of at least two items, but '3 ms' is none."),
         ("max(1, 2 ms)", "must give max() a number, but '2 ms' is a time."),
         ("sqrt()", "must call sqrt(x), but is 'sqrt()'."),
         ("sqrt", "must call the function sqrt with arguments in parentheses, but does not."),

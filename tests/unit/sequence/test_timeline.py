@@ -732,6 +732,32 @@ def test_arbitrary_and_extended_gradients():
     )
 
 
+def test_gradients_that_run_through_points_of_k_space():
+    """Samples with the dimension of a gradient are taken as they are; steps of k over the raster give their areas."""
+    seq = build("""
+        definitions: {k: "300 1/m * (count(101) / 100) ** 2"}
+        events: {arm: {gx: {samples: diff(k) / system.gradient_raster}}}
+        timeline: [{block: arm, duration: 1.02 ms}]
+    """)
+    shape = seq.gradient_shapes[seq.gradients.shape[seq.blocks.gx[0]]]
+    assert seq.gradients.amplitude[seq.blocks.gx[0]] * _unit_area(shape) == pytest.approx(300.0, rel=1e-3)  # the ends
+
+
+@pytest.mark.parametrize(("gradient", "message"), [
+    ("samples: [1, 2]", "must have the key 'amplitude', which its samples are scaled to, but has none"),
+    ("samples: [1 mT/m, 2 mT/m], amplitude: 1 mT/m", "must not have the key 'amplitude' beside samples that are"),
+    ("samples: [1 ms, 2 ms]", "must be a list of numbers or gradients, but is one of a time"),
+    ("samples: 3, amplitude: 1 mT/m", "must be a list that does not vary over a loop, but is not"),
+])  # fmt: skip
+def test_samples_that_are_no_gradient(gradient, message):
+    with pytest.raises(SpecError) as error:
+        build(f"""
+            events: {{arm: {{gx: {{{gradient}}}}}}}
+            timeline: [arm]
+        """)
+    assert message in str(error.value)
+
+
 def test_pulses_and_gradients_from_files(tmp_path):
     from mrisim.sequence import load_sequence
 
