@@ -13,7 +13,8 @@ from mrisim.events.blocks import AXES, NONE, GradientShape, GradientTable, Seque
 from mrisim.sequence.tables import unique_rows
 
 NEGLIGIBLE = 1e-9  # share of the largest component that rounding of a rotation leaves
-COLLINEAR = 1e-9  # of the peak: a corner this near to the line between its neighbours is none
+COLLINEAR = 1e-8  # of the peak: a corner this near to the line between its neighbours is none
+ALIKE = 8  # decimals in which shapes of peak 1 agree that are one
 DIGITS = 12  # of corner times [log10 s]
 
 
@@ -114,17 +115,17 @@ class _Builder:
         return self._row(self._shape(times, values / peak), peak)
 
     def _row(self, shape: int, amplitude: float) -> int:
-        key = (shape, float(f"{amplitude:.12g}"))
+        key = (shape, float(f"{amplitude:.9g}"))
         if key not in self._rows:
             self._rows[key] = len(self.rows)
             self.rows.append((shape, amplitude))
         return self._rows[key]
 
     def _shape(self, times: np.ndarray, values: np.ndarray) -> int:
-        key = (times.tobytes(), np.round(values, 10).tobytes())
+        key = (times.tobytes(), np.round(values, ALIKE).tobytes())
         if not self._shapes:
             for i, shape in enumerate(self.seq.gradient_shapes):
-                self._shapes[(np.round(shape.times, DIGITS).tobytes(), np.round(shape.values, 10).tobytes())] = i
+                self._shapes[(np.round(shape.times, DIGITS).tobytes(), np.round(shape.values, ALIKE).tobytes())] = i
         if key not in self._shapes:
             self._shapes[key] = len(self.shapes)
             self.shapes.append(GradientShape(times=times, values=values))
@@ -134,6 +135,8 @@ class _Builder:
         self, shapes: list[GradientShape], weights: Float[np.ndarray, " n"]
     ) -> tuple[Float[np.ndarray, " m"], Float[np.ndarray, " m"]]:
         corners = [np.round(shape.times, DIGITS) for shape in shapes]
+        if all(np.array_equal(own, corners[0]) for own in corners):
+            return corners[0], sum(weight * shape.values for shape, weight in zip(shapes, weights, strict=True))
         times = np.unique(np.concatenate(corners))
         values = np.zeros(len(times))
         for shape, own, weight in zip(shapes, corners, weights, strict=True):

@@ -12,6 +12,7 @@ from mrisim.errors import Finding, Problem, SpecError
 from mrisim.events.blocks import SoftDelay, Trigger
 from mrisim.io.pulseq.parse import MAX_ID, Parsed
 from mrisim.io.pulseq.text import Extension, numbers
+from mrisim.io.pulseq.waves import ranges
 
 READ = ("LABELSET", "LABELINC", "TRIGGERS", "ROTATIONS", "DELAYS")
 LONGEST_LIST = 1000  # entries of one block
@@ -78,6 +79,12 @@ def _known(parsed: Parsed) -> tuple[tuple[Extension, ...], tuple[Finding, ...]]:
         for name in there
         if name not in READ
     )
+    unnamed = np.setdiff1d(parsed.extensions["type"], [one.number for one in parsed.text.extensions])
+    if len(unnamed):
+        text = (
+            f"{parsed.text.file} refers to extensions of type {ranges(unnamed)} without their names; they are skipped"
+        )
+        findings = (*findings, Finding("extension", text, "Write the file anew where they matter"))
     return tuple(one for name, one in there.items() if name in READ), findings
 
 
@@ -92,13 +99,7 @@ def _entries(parsed: Parsed, known: tuple[Extension, ...]) -> _Entries:
     table.rows(blocks["ext"], blocks.section, "an extension")
     after = table.rows(table["next"], table.section, "an extension")
     kinds = table["type"]
-    declared = {one.number for one in parsed.text.extensions}
     lists = [_follow(int(row), after, parsed) for row in table.rows(used, blocks.section, "an extension")]
-    for rows in lists:
-        for row in rows:
-            if int(kinds[row]) not in declared:
-                rule = f"must be of a type that the file names, but is of type {int(kinds[row])}"
-                raise table.section.error(rule, "Add a section 'extension NAME NUMBER'", row=row)
     users = np.flatnonzero(blocks["ext"] != 0)
     which = np.searchsorted(used, blocks["ext"][users])
     lengths = np.array([len(rows) for rows in lists])
@@ -208,7 +209,13 @@ def _triggers(extension: Extension, entries: _Entries) -> tuple[Trigger, ...]:
     table = numbers(extension.section, 5)
     block, row = _places(extension, table[:, 0].astype(np.int64), entries)
     return tuple(
-        Trigger(int(b), int(table[r, 1]), int(table[r, 2]), float(table[r, 3] * US), float(table[r, 4] * US))
+        Trigger(
+            int(b),
+            int(table[r, 1]),
+            int(table[r, 2]),
+            float(np.round(table[r, 3] * US, 12)),
+            float(np.round(table[r, 4] * US, 12)),
+        )
         for b, r in zip(block.tolist(), row.tolist(), strict=True)
     )
 
@@ -227,7 +234,7 @@ def _soft_delays(extension: Extension, entries: _Entries, parsed: Parsed) -> tup
             rule = f"must be 'number index offset factor NAME' with a factor that is not 0, but is '{line[:60]}'"
             raise extension.section.error(rule, row=i)
         ids.append(min(int(parts[0]), MAX_ID))
-        rows.append((parts[4], int(parts[1]), factor, offset * US))
+        rows.append((parts[4], int(parts[1]), factor, round(offset * US, 12)))
     block, row = _places(extension, np.array(ids, dtype=np.int64), entries)
     busy = np.any([parsed.blocks[name][block] != 0 for name in ("rf", "gx", "gy", "gz", "adc")], axis=0)
     if busy.any():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from mrisim._types import Float, Int
@@ -12,9 +14,13 @@ from mrisim.io.pulseq.waves import chosen, sampled_corners, trapezoid_corners
 
 
 def read_gradients(
-    parsed: Parsed,
+    parsed: Parsed, known: Mapping[int, tuple[float, float]]
 ) -> tuple[tuple[GradientShape, ...], GradientTable, dict[str, Int[np.ndarray, " blocks"]]]:
     """Shapes, events, and the event of each block and axis. Events of amplitude 0 are none.
+
+    Args:
+        parsed: The file.
+        known: First and last value of arbitrary gradients by number, beyond what the file says [Hz/m].
 
     Raises:
         SpecError: numbers that are in both sections, shapes that are missing or do not fit.
@@ -26,6 +32,8 @@ def read_gradients(
         raise parsed.traps.section.error(rule, row=row)
     trap_shapes, trap_index = _trapezoids(parsed.traps)
     edges = _edges(parsed)
+    for row, number in enumerate(parsed.gradients.ids.tolist()):
+        edges[row] = known.get(number, edges[row])
     other_shapes, other_index = _arbitrary(parsed, edges)
     shape = np.concatenate([trap_index, other_index + len(trap_shapes)])
     amplitude = np.concatenate([parsed.traps["amplitude"], parsed.gradients["amplitude"]])

@@ -134,7 +134,7 @@ def _slices(seq: Sequence, parsed: Parsed) -> tuple[Sequence, list[Finding]]:
     table = _with_slices(rf, chosen, axis, thickness, position)
     thick = np.unique(np.round(thickness[chosen] * 1e3, 2))
     text = (
-        f"slices of {parsed.text.file} are taken from the bandwidth of its pulses: "
+        f"{parsed.text.file} does not say which slices its pulses select; by their bandwidth they are "
         f"{', '.join(f'{t:g} mm' for t in thick[:4])}{' …' if len(thick) > 4 else ''} thick"
     )
     return replace(seq, rf=table), [Finding("slices", text)]

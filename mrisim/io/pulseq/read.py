@@ -76,7 +76,7 @@ def read_sequence(
         rf_raster=rasters["RadiofrequencyRasterTime"],
         adc_raster=rasters["AdcRasterTime"],
     )
-    seq = _assemble(parsed, extras, scanner)
+    seq = _assemble(parsed, extras, scanner, record.edges(found))
     findings = [*parsed.findings, *extras.findings, *_ppm(parsed, scanner, given=system is not None)]
     if found is not None:
         seq, more = record.apply(seq, found, parsed)
@@ -89,9 +89,9 @@ def read_sequence(
     return replace(seq, findings=(*seq.findings, *findings))
 
 
-def _assemble(parsed: Parsed, extras: Extras, system: Scanner) -> Sequence:
+def _assemble(parsed: Parsed, extras: Extras, system: Scanner, edges: Mapping[int, tuple[float, float]]) -> Sequence:
     rf_shapes, rf = _rf(parsed, system)
-    gradient_shapes, gradients, columns = read_gradients(parsed)
+    gradient_shapes, gradients, columns = read_gradients(parsed, edges)
     adc, phase_shapes = _adc(parsed, system)
     table = parsed.blocks
     events = {

@@ -150,6 +150,15 @@ def _in_order(parsed: Parsed) -> list[tuple[str, Any]]:
     return [*rows, *(("EXTENSIONS", one.section) for one in parsed.text.extensions)]
 
 
+def edges(found: Record | None) -> dict[int, tuple[float, float]]:
+    """First and last value of arbitrary gradients by number [Hz/m], where a record holds them."""
+    said = found.data.get("edges", {}) if found is not None and found.whole else {}
+    try:
+        return {int(number): (float(first), float(last)) for number, (first, last) in said.items()}
+    except (ValueError, TypeError, AttributeError):
+        return {}
+
+
 def apply(seq: Sequence, found: Record, parsed: Parsed) -> tuple[Sequence, list[Finding]]:
     """The sequence with what its record adds."""
     file = parsed.text.file

@@ -6,7 +6,7 @@ import hashlib
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -264,7 +264,7 @@ def _shape_bounds(section: Section) -> Iterator[tuple[int, int]]:
     heads = [i for i, line in enumerate(section.lines) if line[0] in "sS" and line[:8].lower() == "shape_id"]
     if section.lines and (not heads or heads[0] != 0):
         raise section.error(f"must begin with shape_id, but begins with '{section.lines[0][:40]}'", row=0)
-    for head, after in zip(heads, [*heads[1:], len(section.lines)], strict=True):
+    for head, after in pairwise([*heads, len(section.lines)]):
         inner = [i for i in section.breaks if head + 2 < i < after] if len(section.breaks) > len(heads) + 8 else ()
         if inner:
             raise section.error("must have no empty line inside a shape, but has one", row=min(inner))

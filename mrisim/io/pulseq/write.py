@@ -231,6 +231,7 @@ class _Writer:
         """Arbitrary gradients and trapezoids; numbers are those of the table."""
         seq = self.seq
         kinds = [self._gradient_shape(i) for i in range(len(seq.gradient_shapes))]
+        joined = connected(seq)
         others, traps = [], []
         used = np.zeros(len(seq.gradients.shape), dtype=bool)
         for axis in AXES:
@@ -242,10 +243,12 @@ class _Writer:
                 traps.append(f"{i + 1} {_text(amplitude)} {kind}")
                 continue
             number, time, delay, first, last, peak = kind
-            ends = f" {_text(amplitude * first)} {_text(amplitude * last)}" if self.new else ""
+            true = [amplitude * first, amplitude * last]
+            said = [value if time or joined[i, end] else 0.0 for end, value in enumerate(true)]
+            ends = f" {_text(said[0])} {_text(said[1])}" if self.new else ""
             others.append(f"{i + 1} {_text(amplitude * peak)}{ends} {number} {time} {delay}")
-            if not self.new and time == 0:
-                self.edges[str(i + 1)] = [amplitude * first, amplitude * last]
+            if time == 0 and not (self.new and said == true):
+                self.edges[str(i + 1)] = true
         return others, traps
 
     def _gradient_shape(self, index: int) -> str | tuple[int, int, str, float, float, float]:
@@ -309,6 +312,30 @@ class _Writer:
             value, near = times[off[0]] * US, np.round(steps[off[0]]) * raster * US
             rule = f"{what} must be a multiple of {raster * US:g} us in a .seq file, but is {value:.9g} us"
             self.problems.append(Problem(rule, f"Nearest is {near:.9g} us", self.seq.name))
+
+
+def connected(seq: Sequence) -> np.ndarray:
+    """Whether the first and the last value of each gradient event meet a gradient of the neighbouring block, anywhere.
+
+    Elsewhere a waveform begins and ends with 0 in a file, because readers draw a line to the next waveform.
+    """
+    found = np.zeros((len(seq.gradients.shape), 2), dtype=bool)
+    shapes, duration = seq.gradient_shapes, seq.blocks.duration
+    if not shapes:
+        return found
+    begins = np.array([s.times[0] < 1e-10 and s.values[0] != 0 for s in shapes])
+    stops = np.array([s.times[-1] for s in shapes])
+    ends_off = np.array([s.values[-1] != 0 for s in shapes])
+    for axis in AXES:
+        event = getattr(seq.blocks, axis)
+        shape = np.append(seq.gradients.shape, -1)[event]
+        on = event != NONE
+        opens = on & begins[shape]
+        closes = on & ends_off[shape] & (np.abs(stops[shape] - duration) < 1e-10)
+        meets = np.flatnonzero(closes[:-1] & opens[1:])
+        found[event[meets + 1], 0] = True
+        found[event[meets], 1] = True
+    return found
 
 
 def _trapezoid(times: Float[np.ndarray, " n"], values: Float[np.ndarray, " n"]) -> tuple[float, ...] | None:
