@@ -17,6 +17,9 @@ from mrisim.plot import _style as style
 
 _MAX_SEGMENTS = 6000
 _FLAT = 0.02  # a direction with less than this share of the largest extent is not drawn
+_CELLS = 192  # along each axis, for samples on no grid
+_MOST_LEVELS = 4096
+_SPARSE = 64  # possible pairs of levels per sample above which there is no grid
 _FLOOR = -80.0  # [dB]
 
 
@@ -202,13 +205,23 @@ def _grid(
     cells, edges = [], []
     for axis in (0, 1):
         values = k[:, axis]
-        levels = np.unique(np.round(values, 3))
-        steps = np.diff(levels)
-        step = float(np.median(steps[steps > 1e-2])) if len(steps) and (steps > 1e-2).any() else 1.0
-        low = levels[0]
+        low, step = _levels(values)
         cells.append(np.minimum(np.round((values - low) / step).astype(int), 4095))
         edges += [low - step / 2, low + (cells[-1].max() + 0.5) * step]
     picture = np.full((cells[1].max() + 1, cells[0].max() + 1), np.nan)
     with np.errstate(divide="ignore"):
-        picture[cells[1], cells[0]] = 20 * np.log10(strength / max(strength.max(), np.finfo(float).tiny))
+        decibel = 20 * np.log10(strength / max(strength.max(), np.finfo(float).tiny))
+    np.fmax.at(picture, (cells[1], cells[0]), decibel)
     return picture, (edges[0], edges[1], edges[2], edges[3])
+
+
+def _levels(values: Float[np.ndarray, " samples"]) -> tuple[float, float]:
+    """Least value of one component of k and the step of its grid; cells of the figure's size off a grid [1/m]."""
+    levels = np.unique(np.round(values, 3))
+    steps = np.diff(levels)
+    if not (steps > 1e-2).any():
+        return float(levels[0]), 1.0
+    step = float(np.median(steps[steps > 1e-2]))
+    if len(levels) > _MOST_LEVELS or len(levels) ** 2 > _SPARSE * len(values):  # spokes and spirals: no two alike
+        step = max(step, float(np.ptp(levels)) / _CELLS)
+    return float(levels[0]), step
