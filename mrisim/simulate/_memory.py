@@ -13,7 +13,9 @@ SEGMENT = 256  # steps that one compiled call runs
 LARGEST_CHUNK = 4096  # spins whose state and propagators stay in a core's cache
 SMALLEST_CHUNK = 128
 SAMPLE_BLOCK = 512  # samples of a train that one encoder holds
+STORE_LIMIT = 1 << 30  # bytes of propagators that are kept
 _DEFAULT_SHARE = 0.5  # of the memory that is free
+_BYTES_ON_HOST = 2 * 11 * 8  # of a spin: the phantom, and a copy in another order
 
 _FACTORS = {
     "B": 1,
@@ -65,6 +67,7 @@ class Plan:
     chunk: int
     workers: int
     need: int  # bytes
+    store: int  # bytes that propagators may take, those of former runs included
 
 
 def _bytes_per_spin(program: Program, n_coils: int, itemsize: int) -> int:
@@ -87,7 +90,7 @@ def plan(
     """
     budget = int(free_memory() * _DEFAULT_SHARE) if budget is None else budget
     per_spin = _bytes_per_spin(program, n_coils, itemsize)
-    fixed = n_spins * 12 * 8 * 2 + program.n_samples * (n_coils * 16 * 2 + 64) + program.n_steps * 200
+    fixed = n_spins * _BYTES_ON_HOST + program.n_samples * (n_coils * 16 * 4 + 64) + program.n_steps * 200
     chunk = min(largest, _bucket(n_spins))
     while workers > 1 and fixed + workers * chunk * per_spin > budget:
         workers -= 1
@@ -103,7 +106,9 @@ def plan(
                 path="memory",
             )
         )
-    return Plan(chunk=chunk, workers=min(workers, -(-n_spins // chunk)), need=need)
+    store = min(STORE_LIMIT, budget - need)
+    own = min(store, 12 * itemsize * n_spins * len(program.pulses.waveform))
+    return Plan(chunk=chunk, workers=min(workers, -(-n_spins // chunk)), need=need + own, store=store)
 
 
 def _bucket(n: int) -> int:

@@ -29,6 +29,7 @@ from mrisim.simulate import _chunks, hosts
 from mrisim.simulate._checkpoint import Checkpoint, digest
 from mrisim.simulate._fit import check_choices, check_fit
 from mrisim.simulate._memory import Plan, parse_memory, plan
+from mrisim.simulate._store import STORE
 from mrisim.simulate.density import judge_density, resolves_slices
 from mrisim.simulate.receive import Coils, Noise, Receivers, add_noise, noise_finding, resolve_coils
 
@@ -40,7 +41,7 @@ def simulate(
     seq: Sequence,
     phantom: Phantom,
     *,
-    engine: Literal["bloch"] = "bloch",
+    engine: Literal["bloch", "epg"] = "bloch",
     pulses: Pulses = "shaped",
     spoiling: Spoiling = "gradient",
     tolerance: float = 1e-4,
@@ -58,7 +59,8 @@ def simulate(
     Args:
         seq: The sequence.
         phantom: Isochromats; for a selective sequence at least two slices thick along the slice direction.
-        engine: "bloch": one magnetisation vector per isochromat.
+        engine: "bloch": one magnetisation vector per isochromat. "epg": a phase graph; voxels are boxes of each of
+            their tissues, T2' is an exact exponential, and no number of isochromats is too small for spoiling.
         pulses: "shaped": as played. "ideal": instantaneous rotations within a box profile.
         spoiling: "gradient": as played. "ideal": no transverse magnetisation before each excitation.
         tolerance: Relative error of the signal vector (2-norm) that numerical shortcuts may add, rounding apart.
@@ -94,6 +96,10 @@ def simulate(
     program = lower(seq, pulses)
     lowered = time.perf_counter()
     receivers = resolve_coils(coils, phantom.n_spins)
+    if engine == "epg":
+        options = _Options(pulses=pulses, spoiling=spoiling, tolerance=tolerance, dtype=dtype)
+        raw = _by_graph(seq, program, phantom, receivers, _uniform(initial, checkpoint, phantom.n_spins), options, level, seed)
+        return _with_seconds(raw, lowered - begin)
     job = _job(program, phantom, receivers, initial, spoiling == "ideal", tolerance, np.dtype(dtype), budget)
     kept = None if checkpoint is None else Checkpoint(checkpoint, job.key)
     if kept is not None and kept.chunk is not None:  # gone on with as it began, whatever the memory
@@ -189,6 +195,7 @@ def _job(
 
 def _summed(job: _Job, kept: Checkpoint | None, progress: Progress) -> Complex[np.ndarray, "coils samples"]:
     """Sum over all chunks."""
+    STORE.resize(job.layout.store)
     n_chunks = len(hosts.share(range(0, job.spins.n_spins, job.work.size)))
     with _advancer(progress, n_chunks) as advance:
         return _chunks.run_chunks(job.work, job.spins, job.sensitivity, job.start, job.layout, advance, kept)

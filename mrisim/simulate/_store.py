@@ -12,15 +12,15 @@ import numpy as np
 from mrisim._types import Array
 from mrisim.data import Phantom
 from mrisim.program import Program
+from mrisim.simulate._memory import STORE_LIMIT
 
-LIMIT = 1 << 30  # bytes
 _DIGITS = 6  # of a moment [1/m]: absolute times in a long scan leave the rest undetermined
 
 
 class PropagatorStore:
     """Arrays by what they were made from; the least recently used go first."""
 
-    def __init__(self, limit: int = LIMIT):
+    def __init__(self, limit: int):
         self._limit = limit
         self._arrays: OrderedDict[Hashable, Array] = OrderedDict()
         self._bytes = 0
@@ -37,10 +37,19 @@ class PropagatorStore:
             if key not in self._arrays:
                 self._arrays[key] = array
                 self._bytes += array.nbytes
-            while self._bytes > self._limit:
-                _, oldest = self._arrays.popitem(last=False)
-                self._bytes -= oldest.nbytes
+            self._forget()
         return array
+
+    def resize(self, limit: int) -> None:
+        """Hold at most so many bytes from now on."""
+        with self._lock:
+            self._limit = limit
+            self._forget()
+
+    def _forget(self) -> None:
+        while self._bytes > self._limit:
+            _, oldest = self._arrays.popitem(last=False)
+            self._bytes -= oldest.nbytes
 
 
 def pulse_key(program: Program, row: int) -> str:
@@ -65,4 +74,4 @@ def _digest(arrays: Iterable[np.ndarray]) -> str:
     return digest.hexdigest()
 
 
-STORE = PropagatorStore()
+STORE = PropagatorStore(STORE_LIMIT)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import textwrap
 from dataclasses import replace
 
 import numpy as np
@@ -197,3 +200,34 @@ def test_density_of_a_slice_is_that_of_its_column_of_layers():
     assert judged(6, "ideal").error < coarse.error
     (finding,) = coarse.findings()
     assert "13 layers" in finding.text
+
+
+@pytest.mark.slow
+def test_ten_million_isochromats_stay_within_their_memory():
+    """Peak resident size, less what Python and JAX take for a single spin."""
+    script = textwrap.dedent("""
+        import resource, sys
+        import numpy as np
+        import mrisim as mr
+        n = int(sys.argv[1])
+        generator = np.random.default_rng(0)
+        position = generator.uniform(-0.1, 0.1, (n, 3))
+        phantom = mr.Phantom(**{
+            "position": position, "weight": np.ones(n), "pd": np.ones(n), "t1": np.full(n, 1.0),
+            "t2": generator.uniform(0.05, 0.1, n), "df": np.zeros(n), "b1": np.ones(n), "t2_prime": np.full(n, np.inf),
+            "lorentz": np.zeros(n),
+        })
+        seq = mr.load_sequence("spin_echo", matrix=[16, 2])
+        raw = mr.simulate(seq, phantom, memory="4 GiB")
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, raw.provenance["memory"])
+    """)
+
+    def peak(n: int) -> tuple[int, int]:
+        done = subprocess.run([sys.executable, "-c", script, str(n)], check=True, capture_output=True, text=True)
+        measured, planned = done.stdout.split()
+        return int(measured), int(planned)
+
+    runtime, _ = peak(1)
+    measured, planned = peak(10_000_000)
+    assert planned <= 4 << 30
+    assert measured - runtime < 1.1 * planned
