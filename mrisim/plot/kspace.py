@@ -17,7 +17,7 @@ from mrisim.plot import _style as style
 
 _MAX_SEGMENTS = 6000
 _FLAT = 0.02  # a direction with less than this share of the largest extent is not drawn
-_CELLS = 192  # along each axis, for samples on no grid
+_CELLS = 128  # along each axis, for samples on no grid
 _MOST_LEVELS = 4096
 _SPARSE = 64  # possible pairs of levels per sample above which there is no grid
 _FLOOR = -80.0  # [dB]
