@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mrisim.errors import Problem, SpecError
+from mrisim.data import RawData
+from mrisim.errors import ConsistencyError, Problem, SpecError
 from mrisim.events.blocks import NONE, Sequence, Use
+from mrisim.events.readouts import readout_table
 from mrisim.scanner import Scanner
 
+STRAIGHT = 1e-6  # one minus the cosine of the angle between two axes that count as one
 LARGEST_FOV = 5.0  # above it the definition is not in meters [m]
 
 
@@ -86,6 +90,43 @@ def load_system(name_or_path: str | Path) -> Scanner:
     from mrisim.sequence.library import load_system as from_yaml
 
     return from_yaml(name_or_path)
+
+
+def with_images(seq: Sequence) -> Sequence:
+    """A sequence of a foreign file on the logical axes of its images, with the recon part that its trajectory implies.
+
+    As it is, where it has a recon part, samples nothing, or samples no parallel lines.
+    """
+    from mrisim.io.pulseq.axes import to_logical
+    from mrisim.recon.infer import infer_recon
+
+    n = int(readout_table(seq).count.sum())
+    if seq.recon is not None or n == 0:
+        return seq
+    k, time = seq.kspace()
+    raw = RawData(
+        signal=np.broadcast_to(np.complex64(0), (1, n)),
+        k=k,
+        time=time,
+        readouts=readout_table(seq),
+        provenance=known_of_images(seq),
+    )
+    try:
+        found = infer_recon(raw).raw
+    except ConsistencyError:
+        return seq
+    turned = to_logical(seq, found.geometry)
+    along = found.geometry.rotation[np.maximum(seq.rf.slice_axis, 0)]  # of each pulse, on the logical axes
+    axis = np.abs(along).argmax(axis=1)
+    cosine = along[np.arange(len(axis)), axis]
+    straight = (seq.rf.slice_axis != NONE) & (np.abs(cosine) > 1 - STRAIGHT)
+    rf = replace(
+        turned.rf,
+        slice_axis=np.where(straight, axis, NONE),
+        thickness=np.where(straight, seq.rf.thickness, np.inf),
+        position=np.where(straight, seq.rf.position * np.sign(cosine), 0.0),
+    )
+    return replace(turned, rf=rf, recon=found.recon)
 
 
 def known_of_images(seq: Sequence) -> dict[str, Any]:

@@ -147,14 +147,15 @@ def _selective(seq: Sequence) -> Int[np.ndarray, " pulses"]:
 
 def _layered(seq: Sequence) -> bool:
     """Whether the scan is of slices, whose voxels are cut into layers."""
-    return seq.recon is not None and seq.recon.matrix[SLICE] == 1 and len(_selective(seq)) > 0
+    return (seq.recon is None or seq.recon.matrix[SLICE] == 1) and len(_selective(seq)) > 0
 
 
 def _voxel(seq: Sequence, model: Model, side: float | None) -> tuple[float, float, float]:
     """Voxel of the image; along the slice direction of a 2D scan, a layer of the thinnest slice."""
     if seq.recon is None:
         plain = model.voxel if side is None else (side, side, side)
-        return plain[0], plain[1], plain[2]
+        layer = float(seq.rf.thickness[_selective(seq)].min()) / LAYERS if _layered(seq) else plain[2]
+        return plain[0], plain[1], layer
     spacing = [seq.recon.fov[axis] / seq.recon.matrix[axis] for axis in range(3)]
     if seq.recon.matrix[SLICE] == 1:
         spacing[SLICE] = (

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from mrisim.data import Image, ParameterMap, Phantom, RawData
 from mrisim.errors import ConsistencyError, Finding, MrisimError, Problem, SpecError
 from mrisim.events.blocks import Sequence
-from mrisim.io.sequences import is_pulseq, known_of_images, load_sequence
+from mrisim.io.sequences import is_pulseq, known_of_images, load_sequence, with_images
 from mrisim.mapping import fit_maps
 from mrisim.phantom import Model, Truth
 from mrisim.pipeline.kinds import kind_of
@@ -229,7 +229,8 @@ def _scan(
     for number, seq in enumerate(sequences):
         what = scan.name if len(sequences) == 1 else f"{scan.name} {number + 1} of {len(sequences)}"
         with clock.phase("sample", f"{what}: phantom"):
-            phantom = source.sample(seq, options["isochromats"], options["spoiling"])
+            imaged = with_images(seq) if is_pulseq(scan.sequence) else seq
+            phantom = source.sample(imaged, options["isochromats"], options["spoiling"])
         chosen["seed"] = int(options["seed"]) + number
         chosen["checkpoint"] = None if output is None else output.checkpoint(scan.name, number)
         with clock.phase("simulate", f"{what}: simulating", weight=1.0):

@@ -136,7 +136,7 @@ class _Builder:
     ) -> tuple[Float[np.ndarray, " m"], Float[np.ndarray, " m"]]:
         corners = [np.round(shape.times, DIGITS) for shape in shapes]
         if all(np.array_equal(own, corners[0]) for own in corners):
-            return corners[0], sum(weight * shape.values for shape, weight in zip(shapes, weights, strict=True))
+            return corners[0], weights @ np.stack([shape.values for shape in shapes])
         times = np.unique(np.concatenate(corners))
         values = np.zeros(len(times))
         for shape, own, weight in zip(shapes, corners, weights, strict=True):

@@ -108,7 +108,7 @@ def _guess_finding(seq: Sequence, parsed: Parsed, unknown: Int[np.ndarray, " n"]
         f"{parsed.text.file} does not say what its pulses are for. By flip angle (up to 90 degrees excitation, beyond "
         f"it refocusing, or inversion where nothing is sampled before the next excitation) they are {' '.join(parts)}"
     )
-    return Finding("use of pulses", text, f"State it where that is wrong: --use {parts[0]}")
+    return Finding("use of pulses", text, f"State it where that is wrong: --use {parts[-1]}")
 
 
 def _slices(seq: Sequence, parsed: Parsed) -> tuple[Sequence, list[Finding]]:
