@@ -20,7 +20,7 @@ from mrisim.data import Phantom, RawData
 from mrisim.encoding import matrix
 from mrisim.encoding.grouping import group_spins
 from mrisim.engines import bloch
-from mrisim.errors import ConsistencyError, Problem
+from mrisim.errors import ConsistencyError, Finding, Problem
 from mrisim.events.blocks import Sequence
 from mrisim.events.readouts import readout_table
 from mrisim.physics.coils import CoilArray
@@ -29,6 +29,7 @@ from mrisim.simulate import _chunks, hosts
 from mrisim.simulate._checkpoint import Checkpoint, digest
 from mrisim.simulate._fit import check_choices, check_fit
 from mrisim.simulate._memory import Plan, parse_memory, plan
+from mrisim.simulate._phase_graph import Result, check_graph, run_graph
 from mrisim.simulate._store import STORE
 from mrisim.simulate.density import judge_density, resolves_slices
 from mrisim.simulate.receive import Coils, Noise, Receivers, add_noise, noise_finding, resolve_coils
@@ -97,9 +98,16 @@ def simulate(
     lowered = time.perf_counter()
     receivers = resolve_coils(coils, phantom.n_spins)
     if engine == "epg":
-        options = _Options(pulses=pulses, spoiling=spoiling, tolerance=tolerance, dtype=dtype)
-        raw = _by_graph(seq, program, phantom, receivers, _uniform(initial, checkpoint, phantom.n_spins), options, level, seed)
-        return _with_seconds(raw, lowered - begin)
+        check_graph(initial, checkpoint)
+        with _compile_clock() as compiling:
+            found = run_graph(program, phantom, receivers, initial, spoiling == "ideal", tolerance, np.dtype(dtype))
+        seconds = {"lower": lowered - begin, "compile": compiling[0]}
+        seconds["simulate"] = max(0.0, time.perf_counter() - lowered - compiling[0])
+        raw = _raw_data(seq, _received(found.signal, program), receivers, level, seed)
+        known = {"sequence": seq.name, "pulses": pulses, "spoiling": spoiling, "tolerance": tolerance, "dtype": dtype}
+        return _graph_data(
+            raw, found, (*seq.findings, *phantom.findings), {**known, "n_steps": program.n_steps}, seconds
+        )
     job = _job(program, phantom, receivers, initial, spoiling == "ideal", tolerance, np.dtype(dtype), budget)
     kept = None if checkpoint is None else Checkpoint(checkpoint, job.key)
     if kept is not None and kept.chunk is not None:  # gone on with as it began, whatever the memory
@@ -129,6 +137,22 @@ def simulate(
             "seconds": {"lower": lowered - begin, "compile": compiling[0], "simulate": max(0.0, total - compiling[0])},
         },
     )
+
+
+def _graph_data(
+    raw: RawData, found: Result, findings: tuple[Finding, ...], known: dict[str, object], seconds: dict[str, float]
+) -> RawData:
+    """Samples of the phase graph with what is known of them."""
+    kind = np.complex64 if known["dtype"] == "float32" else complex
+    sizes = {"n_states": found.states, "n_sites": found.sites, "n_kinds": found.kinds, "dropped": found.dropped}
+    return replace(
+        raw,
+        signal=raw.signal.astype(kind),
+        findings=(*findings, *found.findings(), *raw.findings),
+        provenance={
+            **raw.provenance, **known, **sizes, "engine": "epg", "n_coils": len(raw.signal), "seconds": seconds,
+        },
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -1,0 +1,290 @@
+"""Engine `epg`: a phase graph. Configuration states with real k-vectors, run for all kinds of sites at once.
+
+What happens to labels is the same for all sites (`epg_walk`); here the states themselves go through the steps, as
+arrays (states, kinds of sites). Observed states leave with their label; the encoding adds the shape of the sites.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mrisim._types import Array, Bool, Complex, Float, Int
+from mrisim.data import Phantom
+from mrisim.engines import bloch
+from mrisim.engines.epg_graph import Passage, Probe
+from mrisim.engines.epg_walk import Graph, Station, Turns
+from mrisim.physics.bloch import decay
+from mrisim.physics.phase_graph import StateMap, Triple, mix, state_map, turned
+from mrisim.program import Program
+
+_SEGMENT = 256  # steps of one compiled call
+
+
+class Kinds(NamedTuple):
+    """Kinds of sites on the device."""
+
+    r1: Float[Array, " kinds"]  # [1/s]
+    r2: Float[Array, " kinds"]  # [1/s]
+    df: Float[Array, " kinds"]  # [Hz]; zero where labels hold off-resonance
+
+
+class Segment(NamedTuple):
+    """A run of steps on the device."""
+
+    pulse: Int[Array, " steps"]  # row of the maps, -1 for none
+    before: Complex[Array, " steps"]
+    after: Complex[Array, " steps"]
+    keep: Float[Array, " steps"]
+    duration: Float[Array, " steps"]
+    readout: Bool[Array, " steps"]
+    delay: Float[Array, " steps"]
+    f: Int[Array, "steps states sources"]
+    g: Int[Array, "steps states sources"]
+    z: Int[Array, "steps states sources"]
+    observed: Int[Array, "steps rows"]
+
+
+def pulse_turns(program: Program, timed: bool) -> tuple[Float[np.ndarray, "pulses 4"], Float[np.ndarray, "pulses 4"]]:
+    """What precession within each pulse adds to labels: up to its center, and from there on."""
+    pulses = program.pulses
+    into, out = np.zeros((len(pulses.waveform), 4)), np.zeros((len(pulses.waveform), 4))
+    for row, index in enumerate(pulses.waveform):
+        waveform = program.waveforms[index]
+        time = np.concatenate([[0.0], np.cumsum(waveform.dt)])
+        moment = np.concatenate([np.zeros((1, 3)), np.cumsum(waveform.moment, axis=0)])
+        center = float(np.clip(pulses.center[row], 0.0, time[-1]))
+        middle = (
+            np.array([np.interp(center, time, moment[:, axis]) for axis in range(3)]) if time[-1] > 0 else moment[0]
+        )
+        into[row] = np.append(middle, center if timed else 0.0)
+        out[row] = np.append(moment[-1] - middle, time[-1] - center if timed else 0.0)
+    if not any(w.dt.sum() > 0 for w in program.waveforms):
+        return 0.0 * into, 0.0 * out
+    return into, out
+
+
+def pulse_maps(
+    program: Program, spins: Phantom, into: Float[np.ndarray, "pulses 4"], out: Float[np.ndarray, "pulses 4"],
+    dtype: np.dtype,
+) -> StateMap:  # fmt: skip
+    """What each pulse does at its center to the states of each site (pulses, sites).
+
+    The precession that labels account for is taken out of the pulse's propagator.
+    """
+    n = len(program.pulses.waveform)
+    placed = jax.tree.map(jnp.asarray, bloch.place_spins(spins, dtype))
+    propagators = bloch.pulse_propagators(program, placed, (1,) * n, (False,) * n)
+    phase = np.concatenate([np.asarray(spins.position), np.asarray(spins.df)[:, None]], axis=1)
+    rows = []
+    for row in range(n):
+        maps = state_map(propagators[row])
+        leave, enter = (np.exp(2j * np.pi * (phase @ part[row])) for part in (out, into))
+        rows.append(turned(StateMap(*(np.asarray(part) for part in maps)), enter, leave))
+    kind = np.result_type(dtype, np.complex64)
+    if not rows:
+        return StateMap(*(np.zeros((1, spins.n_spins), kind) for _ in StateMap._fields))
+    return StateMap(*(np.stack(parts).astype(kind) for parts in zip(*rows, strict=True)))
+
+
+def probe_of(spins: Phantom, timed: bool, initial: Float[np.ndarray, " 3"]) -> Probe:
+    """Representative sites at their start."""
+    df = 0.0 if timed else 2j * np.pi * np.asarray(spins.df)
+    x, y, z = (float(part) for part in initial)
+    return Probe(r1=1 / np.asarray(spins.t1), r2=1 / np.asarray(spins.t2) + df, initial=(x, y, z))
+
+
+def place_kinds(spins: Phantom, timed: bool, dtype: np.dtype) -> Kinds:
+    """Kinds of sites on the device."""
+    df = np.zeros(spins.n_spins) if timed else np.asarray(spins.df)
+    columns = (1 / np.asarray(spins.t1), 1 / np.asarray(spins.t2), df)
+    return Kinds(*(jnp.asarray(column, dtype) for column in columns))
+
+
+def turns_of(
+    program: Program, maps: StateMap, into: Float[np.ndarray, "pulses 4"], out: Float[np.ndarray, "pulses 4"]
+) -> Turns:
+    """What the walk needs of the pulses."""
+    steps = bloch.place_steps(program.steps, program.pulses, False, np.dtype(np.float64))
+    return Turns(maps=maps, into=into, out=out, before=np.asarray(steps.before), after=np.asarray(steps.after))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Run:
+    """A graph in compiled pieces."""
+
+    segments: tuple[Segment, ...]
+    rows: tuple[tuple[np.ndarray, np.ndarray], ...]  # per segment: step and place of each observed state
+
+
+def prepare(program: Program, graph: Graph, turns: Turns, spoil: bool, dtype: np.dtype) -> Run:
+    """Cut a graph into segments of one number of steps and place them."""
+    segments, rows = [], []
+    n = program.n_steps
+    length = min(_SEGMENT, -(-n // 32) * 32)
+    for start in range(0, n, length):
+        stations = graph.stations[start : start + length]
+        segments.append(_segment(program, stations, turns, spoil, dtype, start, length))
+        counts = [len(station.observed) for station in stations]
+        step = np.repeat(np.arange(len(stations)), counts)
+        rows.append((step, np.concatenate([np.arange(c) for c in counts]) if counts else step))
+    return Run(segments=tuple(segments), rows=tuple(rows))
+
+
+def _bucket(n: int) -> int:
+    """Sizes that arrays are filled up to, so that few programs are compiled: 8, 12, 16, 24, 32, …"""
+    size = 8
+    while size < n:
+        size = size * 3 // 2 if size & (size - 1) == 0 else size * 4 // 3
+    return size
+
+
+def _segment(
+    program: Program, stations: tuple[Station, ...], turns: Turns, spoil: bool, dtype: np.dtype, start: int, length: int
+) -> Segment:
+    steps, part = program.steps, slice(start, start + len(stations))
+    kind, n = np.result_type(dtype, np.complex64), len(stations)
+
+    def column(values: np.ndarray, fill: float = 0.0, to: np.dtype = dtype) -> np.ndarray:
+        return np.concatenate([values, np.full(length - n, fill)]).astype(to)
+
+    f, g, z, size = _passages(stations, length)
+    n_rows = _bucket(max(1, *(len(station.observed) for station in stations)))
+    observed = np.full((length, n_rows), 2 * size, np.int32)
+    old = _sizes(stations)
+    for i, station in enumerate(stations):
+        rows = station.observed
+        observed[i, : len(rows)] = np.where(rows < old[i], rows, rows - old[i] + size)
+    return Segment(
+        pulse=column(steps.pulse[part], -1, np.dtype(np.int32)),
+        before=column(np.exp(2j * np.pi * turns.before[part]), 1.0, kind),
+        after=column(np.exp(2j * np.pi * turns.after[part]), 1.0, kind),
+        keep=column(1.0 - steps.excitation[part] * float(spoil), 1.0),
+        duration=column(steps.duration[part]),
+        readout=column(np.array([len(s.observed) > 0 for s in stations]), 0.0, np.dtype(bool)),
+        delay=column(steps.readout_delay[part]),
+        f=f, g=g, z=z, observed=observed,
+    )  # fmt: skip
+
+
+def _sizes(stations: tuple[Station, ...]) -> list[int]:
+    """Number of states during each step."""
+    return [station.after for station in stations]
+
+
+def _passages(stations: tuple[Station, ...], length: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
+    """Tables of sources, filled up to the same size everywhere."""
+    passages = [station.passage for station in stations]
+    met = [p for p in passages if p is not None]
+    before = [station.before for station in stations]
+    size = _bucket(max(max(before, default=1), max(_sizes(stations), default=1)))
+    sources = max((t.shape[1] for p in met for t in (p.f, p.g, p.z)), default=1)
+    tables = [np.full((length, size, sources), nothing, np.int32) for nothing in (2 * size, 2 * size, size)]
+    for i, passage in enumerate(passages):
+        if passage is not None:
+            _fill(tables, i, passage, before[i], size)
+    return *tables, size
+
+
+def _fill(tables: list[np.ndarray], i: int, passage: Passage, old: int, size: int) -> None:
+    for table, sources, transverse in zip(tables, (passage.f, passage.g, passage.z), (True, True, False), strict=True):
+        rows, columns = sources.shape
+        if transverse:
+            moved = np.where(sources < old, sources, np.where(sources < 2 * old, sources - old + size, 2 * size))
+        else:
+            moved = np.where(sources < old, sources, size)
+        table[i, :rows, :columns] = moved
+
+
+def _gathered(values: Complex[Array, "rows kinds"], sources: Int[Array, "states sources"]) -> Array:
+    parts = [jnp.take(values, sources[:, j], axis=0, mode="clip") for j in range(sources.shape[1])]
+    return sum(parts[1:], parts[0])
+
+
+def _sources(states: Triple) -> tuple[Array, Array]:
+    """[F; conj G; 0] and [Z; 0]."""
+    f, g, z = states
+    nothing = jnp.zeros((1, f.shape[1]), f.dtype)
+    return jnp.concatenate([f, g.conj(), nothing]), jnp.concatenate([z, nothing])
+
+
+def apply_pulse(states: Triple, step: Segment, maps: StateMap) -> Triple:
+    """The pulse of a step."""
+    transverse, longitudinal = _sources(states)
+    transverse = transverse * step.keep
+    pulse = StateMap(*(jax.lax.dynamic_index_in_dim(part, step.pulse, keepdims=False) for part in maps))
+    found = (
+        _gathered(transverse, step.f),
+        _gathered(transverse, step.g).conj(),
+        _gathered(longitudinal, step.z),
+    )
+    return mix(turned(pulse, step.before, step.after), found)
+
+
+def precess(states: Triple, tau: Array, kinds: Kinds) -> Triple:
+    """Free precession: labels move, states decay."""
+    f, g, z = states
+    factor = _transverse_factor(tau, kinds, f.dtype)
+    first = (jnp.arange(z.shape[0]) == 0)[:, None]
+    recovery = -jnp.expm1(-tau * kinds.r1) * first
+    return f * factor, g * factor.conj(), z * decay(tau * kinds.r1) + recovery
+
+
+def _transverse_factor(tau: Array, kinds: Kinds, dtype: np.dtype) -> Complex[Array, " kinds"]:
+    turns = kinds.df * tau
+    angle = -2 * jnp.pi * (turns - jnp.round(turns))
+    return (decay(tau * kinds.r2) * (jnp.cos(angle) + 1j * jnp.sin(angle))).astype(dtype)
+
+
+def observe(states: Triple, step: Segment, kinds: Kinds) -> Complex[Array, "rows kinds"]:
+    """Observed states at the first sample."""
+    transverse, _ = _sources(states)
+    return _gathered(transverse, step.observed[:, None]) * _transverse_factor(step.delay, kinds, transverse.dtype)
+
+
+@jax.jit
+def evolve(
+    states: Triple, segment: Segment, maps: StateMap, kinds: Kinds
+) -> tuple[Triple, Complex[Array, "steps rows kinds"]]:
+    """Run a segment; emit what readouts look for."""
+
+    def body(states: Triple, step: Segment):
+        states = jax.lax.cond(step.pulse >= 0, lambda s: apply_pulse(s, step, maps), lambda s: s, states)
+        nothing = jnp.zeros((step.observed.shape[0], states[0].shape[1]), states[0].dtype)
+        seen = jax.lax.cond(step.readout, lambda s: observe(s, step, kinds), lambda s: nothing, states)
+        return precess(states, step.duration, kinds), seen
+
+    return jax.lax.scan(body, states, segment)
+
+
+@partial(jax.jit, static_argnames="size")
+def _resized(states: Triple, size: int) -> Triple:
+    """States with rows of zeros added, or those at the end left out."""
+    missing = size - states[0].shape[0]
+    if missing <= 0:
+        return tuple(part[:size] for part in states)  # type: ignore[return-value]
+    return tuple(jnp.pad(part, ((0, missing), (0, 0))) for part in states)  # type: ignore[return-value]
+
+
+def init(n_kinds: int, initial: Float[np.ndarray, " 3"], dtype: np.dtype) -> Triple:
+    """One state: equilibrium, or the magnetisation given."""
+    kind = np.result_type(dtype, np.complex64)
+    x, y, z = (float(part) for part in initial)
+    return tuple(jnp.full((1, n_kinds), value, kind) for value in (complex(x, y), complex(x, -y), complex(z)))  # type: ignore[return-value]
+
+
+def run(
+    run: Run, maps: StateMap, kinds: Kinds, initial: Float[np.ndarray, " 3"], dtype: np.dtype
+) -> Iterator[Complex[np.ndarray, "rows kinds"]]:
+    """Observed states, segment by segment."""
+    states = init(len(kinds.r1), initial, dtype)
+    for segment, (step, place) in zip(run.segments, run.rows, strict=True):
+        states = _resized(states, segment.f.shape[1])
+        states, seen = evolve(states, segment, maps, kinds)
+        yield np.asarray(seen)[step, place]
