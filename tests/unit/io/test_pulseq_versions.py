@@ -33,11 +33,11 @@ num_samples 4
 0.5
 0
 0.25
--0.5
+-0.25
 """
 OLD = {
     "1.2.0": "[BLOCKS]\n1 0 1 0 0 1 0\n2 1 0 0 0 0 0\n3 0 2 0 0 0 0\n4 0 0 2 0 0 1\n",
-    "1.3.1": "[BLOCKS]\n1 0 1 0 0 1 0 0\n2 1 0 0 0 0 0 1\n3 0 2 0 0 0 0 0\n4 0 0 2 0 0 1 0\n",
+    "1.3.1": "[BLOCKS]\n1 0 1 0 0 1 0 0\n2 1 0 0 0 0 0 1\n3 0 2 0 0 0 0 0\n4 0 0 2 0 0 1 3\n",
 }
 
 
@@ -48,7 +48,9 @@ def old_file(path: Path, version: str) -> Path:
     text += "[RF]\n1 250 1 2 100 0 0\n2 500 1 2 0 0 1.5708\n[TRAP]\n1 4e5 100 1000 100 0\n[GRADIENTS]\n2 1e5 3 20\n"
     text += "[ADC]\n1 4 10000 30 0 0\n[DELAYS]\n1 5000\n"
     if version == "1.3.1":
-        text += "[EXTENSIONS]\n1 1 1 0\nextension LABELSET 1\n1 7 LIN\n"
+        text += (
+            "[EXTENSIONS]\n1 2 1 2\n2 1 1 0\n3 2 1 0\nextension LABELSET 1\n1 7 LIN\nextension LABELINC 2\n1 2 LIN\n"
+        )
     path.write_text(text + SHAPES)
     return path
 
@@ -61,9 +63,11 @@ def test_versions_before_1_4(tmp_path, version):
     gradient = seq.gradient_shapes[seq.gradients.shape[1]]
     np.testing.assert_allclose(gradient.times, np.array([20, 25, 35, 45, 55, 60]) * 1e-6)
     # the shape has as many values as samples and is compressed all the same
-    np.testing.assert_allclose(gradient.values[1:-1], [0.5, 0.5, 0.75, 0.25])
+    np.testing.assert_allclose(gradient.values[1:-1], [0.5, 0.5, 0.75, 0.5])
+    # no gradient before it; the end is extrapolated from the last two samples
+    assert gradient.values[[0, -1]] == pytest.approx([0.0, 1.5 * 0.5 - 0.5 * 0.75])
     if version == "1.3.1":
-        assert seq.blocks.labels["LIN"].tolist() == [0, 7, 7, 7]
+        assert seq.blocks.labels["LIN"].tolist() == [0, 9, 9, 11]  # all that a block sets, then all that it adds
 
 
 def test_uses_that_a_file_does_not_say(tmp_path):
