@@ -143,9 +143,9 @@ def _lines(raw: RawData) -> _Lines:
         text = f"{np.count_nonzero(~moving)} readouts without a gradient are left out"
         findings = (Finding("readouts", text, "Label them NAV or NOISE"),)
     rows, start, count, first, span, steps = (part[moving] for part in (rows, start, count, first, span, steps))
+    _check_straight(raw, rows, first, span)
     direction = _direction(raw, rows, span / np.linalg.norm(span, axis=1, keepdims=True))
-    step = float(np.median(steps))
-    _check_even(raw, rows, first, span, step)
+    step = _common_step(rows, steps, count)
     sense = np.where(span @ direction > 0, 1, -1)
     return _Lines(rows=rows, first=first, count=count, sense=sense, direction=direction, step=step, findings=findings)
 
@@ -172,22 +172,28 @@ def _direction(raw: RawData, rows: np.ndarray, units: np.ndarray) -> np.ndarray:
     return mean
 
 
-def _check_even(raw: RawData, rows: np.ndarray, first: np.ndarray, span: np.ndarray, step: float) -> None:
-    """Samples of a readout advance in equal steps along a straight line, the same in all readouts."""
+def _check_straight(raw: RawData, rows: np.ndarray, first: np.ndarray, span: np.ndarray) -> None:
+    """Samples of a readout advance in equal steps along a straight line."""
     count = np.asarray(raw.readouts.count)[rows]
-    own = np.linalg.norm(span, axis=1) / (count - 1)
     sample, owner, number = _samples(raw, rows)
-    expected = first[owner] + number[:, None] * (span / (count - 1)[:, None])[owner]
-    off = np.abs(raw.k[sample] - expected).max(axis=1) / step
+    way = span / (count - 1)[:, None]
+    expected = first[owner] + number[:, None] * way[owner]
+    off = np.abs(raw.k[sample] - expected).max(axis=1) / np.linalg.norm(way, axis=1)[owner]
     if off.max() > TOLERANCE:
         row = rows[owner[np.argmax(off)]]
         rule = f"samples must advance in equal steps on a straight line, but readout {row} is {off.max():.3g} steps off"
         raise _not_cartesian(rule)
-    away = np.abs(own - step) * count > 2 * TOLERANCE * step
+
+
+def _common_step(rows: np.ndarray, steps: np.ndarray, count: np.ndarray) -> float:
+    """Distance of neighboring samples, the same in all readouts [1/m]."""
+    step = float(np.median(steps))
+    away = np.abs(steps - step) * count > 2 * TOLERANCE * step
     if away.any():
-        row, found = rows[np.argmax(away)], own[np.argmax(away)]
+        row, found = rows[np.argmax(away)], steps[np.argmax(away)]
         rule = f"all readouts must sample k in equal steps, but readout {row} steps {found:.6g} 1/m and others "
         raise ConsistencyError(Problem(f"{rule}{step:.6g} 1/m", "Label those of no image NAV", path="readouts"))
+    return step
 
 
 def _samples(raw: RawData, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -102,6 +102,29 @@ def test_exchanged_axes_are_found(scans):
     assert [finding.topic for finding in found.findings] == ["slices"]
 
 
+def test_read_axis_runs_with_the_lines_that_are_not_reversed(scans):
+    """A scan turned by half a turn about its phase axis: REV tells which lines run forwards."""
+    turn = np.diag([-1.0, 1.0, -1.0])
+    raw = scan(small("gre_epi"), scans)
+    found = reconstruct(rotated(stripped(raw, **hints(raw.recon)), turn))
+    np.testing.assert_array_equal(found.grid.geometry.rotation, turn)
+    expected = reconstruct(raw).data
+    np.testing.assert_allclose(found.data, expected, rtol=0, atol=1e3 * EPS * np.abs(expected).max())
+
+
+def test_told_field_of_view_along_phase_is_held_against_k(scans):
+    raw = scans.acquire(lambda k, *_: scans.ellipse(k, (0, 0), 0.05, 0.07), (12, 10, 1), (0.22, 0.2, 5e-3))
+    told = infer_recon(stripped(raw), fov=(0.22, 0.2000004, 5e-3), thickness=5e-3)
+    assert told.raw.recon.fov[1] == 0.2000004  # within a tenth of a step of the outermost line: rounding
+    assert told.findings == ()
+    wrong = infer_recon(stripped(raw), fov=(0.22, 0.3, 5e-3), thickness=5e-3)
+    assert wrong.raw.recon.fov[1] == 0.2
+    assert [str(finding) for finding in wrong.findings] == [
+        ("field of view: the field of view along phase is said to be 300 mm, but the spacing in k makes it 200 mm, "
+         "which is taken.")
+    ]  # fmt: skip
+
+
 def test_oversampling_is_cut_off_where_the_field_of_view_is_known(scans):
     def ellipse(k, *_):
         return scans.ellipse(k, (0.011, -0.023), 0.05, 0.07)
@@ -195,6 +218,10 @@ WRONG = {
     "uneven lines": (
         _lines(_EVEN, np.array([-4.0, -2.0, 0.0, 1.5, 3.0])),
         "k: must be equidistant along phase, but -2 1/m is 0.475 steps",
+    ),
+    "bent": (
+        _radial() ** 2 / 8,
+        "k: samples must advance in equal steps on a straight line, but readout ",
     ),
     "standing": (0 * _radial(), "k: must advance along the read direction, but k stands still. Put a gradient under"),
     "sampled unequally often": (
