@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from mrisim.phantom import list_phantoms as list_phantoms
     from mrisim.physics.coils import CoilArray as CoilArray
     from mrisim.pipeline import run as run
+    from mrisim.pipeline import sweep as sweep
     from mrisim.program import Program as Program
     from mrisim.program import lower as lower
     from mrisim.recon import reconstruct as reconstruct
@@ -80,6 +81,7 @@ _HOME = {
     "signal": "simulate",
     "simulate": "simulate",
     "stack": "recon",
+    "sweep": "pipeline",
     "trace": "simulate",
     "write_sequence": "io.pulseq",
 }

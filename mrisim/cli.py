@@ -258,6 +258,40 @@ def recon(
 
 @app.command()
 @_exits
+def sweep(
+    name: Annotated[str, typer.Argument(help="Sequence: name in the library, or a .yaml or .seq file.")],
+    grid: Annotated[
+        list[str], typer.Option("--grid", metavar="NAME=VALUE,VALUE", help="Values of a parameter; repeatable.")
+    ],
+    phantom: Annotated[str | None, typer.Option(help="Name in the library, or a file.")] = None,
+    set_: SetOption = None,
+    out: Annotated[Path, typer.Option("--out", help="Folder for files, figures and report.")] = Path("out"),
+    isochromats: Annotated[int | None, typer.Option(min=1, help="Per voxel.")] = None,
+    spoiling: Annotated[Spoiling | None, typer.Option(help="Spoiling as played, or perfect.")] = None,
+    memory: Annotated[str | None, typer.Option(help="Budget, such as '4 GiB'.")] = None,
+    resume: ResumeOption = False,
+) -> None:
+    """Run a sequence with every combination of some parameters, into one report."""
+    from mrisim.pipeline import sweep as run_sweep
+
+    values = {key: [part.strip() for part in text.split(",")] for key, text in assignments(grid).items()}
+    result = run_sweep(
+        name,
+        values,
+        phantom=phantom,
+        set=assignments(set_ or []),
+        out=out,
+        isochromats=isochromats,
+        spoiling=None if spoiling is None else spoiling.value,
+        memory=memory,
+        resume=resume,
+        progress=True,
+    )
+    _print_result(result)
+
+
+@app.command()
+@_exits
 def demo(
     out: Annotated[Path, typer.Option("--out", help="Folder for files, figures and report.")] = Path("out/demo"),
     resume: ResumeOption = False,
@@ -412,18 +446,22 @@ def _violations(name: str, parameters: dict[str, Any], reading: dict[str, Any]) 
         load_model(name, **parameters)
         return []
     from mrisim.io.sequences import is_pulseq, load_sequence, load_system
+    from mrisim.pipeline.fits import refuse_wrong_fits
 
     if kind == "sequence" and not is_pulseq(name) and reading.keys() == {"system"}:
         sequence, scanner = load_sequence(name, **parameters), load_system(reading["system"])
         return [str(violation) for violation in sequence.check(scanner)]
     if kind == "sequence":
         sequence = load_sequence(name, **reading, **parameters)
+        refuse_wrong_fits(None, [sequence])
         for finding in sequence.findings:
             typer.echo(f"note: {finding}")
         return [str(violation) for violation in sequence.check()]
     from mrisim.pipeline.kinds import protocol_sequences
+    from mrisim.protocol import load_protocol
 
     _refuse_with_protocol(list(parameters), None)
+    refuse_wrong_fits(load_protocol(name), [])
     found = []
     for scan, sequence in protocol_sequences(name):
         found += [f"{scan}: {violation}" for violation in sequence.check()]

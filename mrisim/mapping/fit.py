@@ -74,7 +74,9 @@ def fit_maps(
         raise ConsistencyError(
             Problem("must name at least one map, but is empty", "Add T2: {fit: monoexponential}", "maps")
         )
-    problems = [problem for name, spec in maps.items() for problem in _check(name, spec, maps, series)]
+    problems = check_maps(maps)
+    if not problems:
+        problems = [problem for name, spec in maps.items() for problem in _check_series(f"maps.{name}", spec, series)]
     if problems:
         raise ConsistencyError(problems)
     done: dict[str, ParameterMap] = {}
@@ -87,6 +89,16 @@ def fit_maps(
             cache[key] = _fit(name, spec, source, done)
         done[name] = _to_map(name, spec, source, *cache[key])
     return {name: done[name] for name in maps}
+
+
+def check_maps(maps: Mapping[str, Mapping[str, Any]]) -> list[Problem]:
+    """What is wrong with a specification, as far as it can be told before there are images.
+
+    Example:
+        >>> print(*check_maps({"T3": {"fit": "monoexponential"}}))
+        maps.T3: must be one of T1, T2, T2star, PD, but is 'T3' (did you mean 'T2'?).
+    """
+    return [problem for name, spec in maps.items() for problem in _check(name, spec, maps)]
 
 
 def _fit(
@@ -187,14 +199,12 @@ def _series(name: str, spec: Mapping[str, Any], series: Mapping[str, Image]) -> 
     return next(iter(series.values()))
 
 
-def _check(
-    name: str, spec: Mapping[str, Any], maps: Mapping[str, Mapping[str, Any]], series: Mapping[str, Image]
-) -> list[Problem]:
+def _check(name: str, spec: Mapping[str, Any], maps: Mapping[str, Mapping[str, Any]]) -> list[Problem]:
     path = f"maps.{name}"
     if name not in OUTPUTS:
         return [Problem(f"must be one of {', '.join(OUTPUTS)}, but is '{name}'{_close(name, OUTPUTS)}", path=path)]
     fit = spec.get("fit")
-    if fit not in METHODS:
+    if not isinstance(fit, str) or fit not in METHODS:
         return [
             Problem(f"must be one of {', '.join(METHODS)}, but is '{fit}'{_close(fit, METHODS)}", path=f"{path}.fit")
         ]
@@ -208,9 +218,7 @@ def _check(
         if key not in allowed:
             rule = f"must be one of {', '.join(allowed)}, but is '{key}'{_close(key, allowed)}"
             problems.append(Problem(rule, path=f"{path}.{key}"))
-    problems += _check_values(path, spec, maps)
-    problems += _check_series(path, spec, series)
-    return problems
+    return [*problems, *_check_values(path, spec, maps)]
 
 
 def _check_values(path: str, spec: Mapping[str, Any], maps: Mapping[str, Any]) -> list[Problem]:
@@ -224,7 +232,7 @@ def _check_values(path: str, spec: Mapping[str, Any], maps: Mapping[str, Any]) -
         problems.append(Problem(f"must be a share from 0 to below 1, but is '{threshold}'", path=f"{path}.threshold"))
     if "t1" in spec:
         given = maps.get(spec["t1"]) if isinstance(spec["t1"], str) else None
-        if given is None or METHODS.get(given.get("fit", "")) is None or spec["t1"] != "T1":
+        if given is None or str(given.get("fit")) not in METHODS or spec["t1"] != "T1":
             rule = f"must name the T1 map of the same specification, but is '{spec['t1']}'"
             problems.append(Problem(rule, "Add T1: {fit: inversion_recovery}", f"{path}.t1"))
     return problems

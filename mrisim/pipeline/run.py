@@ -14,6 +14,7 @@ from mrisim.events.blocks import Sequence
 from mrisim.io.sequences import is_pulseq, known_of_images, load_sequence, with_images
 from mrisim.mapping import fit_maps
 from mrisim.phantom import Model, Truth
+from mrisim.pipeline.fits import refuse_wrong_fits
 from mrisim.pipeline.kinds import kind_of
 from mrisim.pipeline.output import Output, output_folder
 from mrisim.pipeline.phantoms import PhantomSource
@@ -42,7 +43,7 @@ DEFAULTS: dict[str, Any] = {
 
 
 def run(
-    name_or_path: str | Path,
+    name_or_path: str | Path | Protocol,
     *,
     phantom: str | Path | Phantom | Model | None = None,
     out: str | Path | None = None,
@@ -69,7 +70,7 @@ def run(
     The phantom is sampled on the slab that each sequence excites, along its axes, with the image's voxel.
 
     Args:
-        name_or_path: Sequence or protocol: name in the library, a .yaml file, or a Pulseq .seq file.
+        name_or_path: Sequence or protocol: name in the library, a .yaml file, a Pulseq .seq file; or a `Protocol`.
         phantom: Name, file that `load_phantom` reads, model or isochromats; default: the protocol's, or the brain.
         out: Folder for files, figures and report; nothing is written without it.
         set: Parameters of the sequence (of every scan of a protocol), SI or text with unit.
@@ -121,8 +122,10 @@ def run(
     return result if out is None or hosts.rank() else replace(result, folder=Path(out))
 
 
-def _protocol(name_or_path: str | Path, given: Mapping[str, Any]) -> Protocol:
+def _protocol(name_or_path: str | Path | Protocol, given: Mapping[str, Any]) -> Protocol:
     """The protocol, or a sequence dressed as one; the caller's parameters go to every run."""
+    if isinstance(name_or_path, Protocol):
+        return name_or_path
     kind = kind_of(name_or_path)
     if kind == "phantom":
         rule = f"must be a sequence or a protocol, but is the phantom '{name_or_path}'"
@@ -169,6 +172,7 @@ def _compute(
 ) -> Result:
     with clock.phase("expand", "Reading sequences"):
         sequences = _expand(protocol, reading)
+        refuse_wrong_fits(protocol, (seq for runs in sequences.values() for seq in runs[:1]))
     scans = {}
     for scan in protocol.scans:
         chosen = {**DEFAULTS, **protocol.simulation, **scan.simulation, **given}
