@@ -42,5 +42,5 @@ def test_exchanging_points_and_targets_transposes(seed, axes):
 def test_moving_the_points_turns_the_targets(seed, shift):
     g = np.random.default_rng(seed)
     x, k, c = g.uniform(-0.1, 0.2, (2, 40)), g.uniform(-50, 90, (2, 25)), numbers(g, 1, 40)
-    here, there = Transform.of(x, k, TOLERANCE)(c), Transform.of(x + [[shift], [0.0]], k, TOLERANCE)(c)
+    here, there = Transform.of(x, k, TOLERANCE)(c), Transform.of(x + np.array([[shift], [0.0]]), k, TOLERANCE)(c)
     assert np.linalg.norm(there - here * np.exp(-2j * np.pi * k[0] * shift)) < 10 * TOLERANCE * np.linalg.norm(here)
