@@ -87,7 +87,7 @@ def prepare(
         run: Neighboring spins that the encoding cannot tell apart.
     """
     size = chunk_size(largest, run)
-    length = _round_up(-(-program.n_steps // -(-program.n_steps // SEGMENT)), 32)
+    length = _round_up(-(-program.n_steps // -(-program.n_steps // SEGMENT)), 8)
     segments = []
     for start in range(0, program.n_steps, length):
         part = slice_steps(program.steps, start, length)
@@ -185,8 +185,8 @@ def place_chunk(
     chunk = cut_chunk(phantom, places)
     placed = bloch.place_spins(chunk, work.dtype)
     rows = np.minimum(places, phantom.n_spins - 1)
-    propagators = chunk_propagators(work.pulses, chunk, rows, placed, work.tolerance)
-    return jax.tree.map(jnp.asarray, placed), propagators
+    spins = jax.device_put(placed)
+    return spins, chunk_propagators(work.pulses, chunk, rows, placed, spins, work.tolerance)
 
 
 def run_chunk(

@@ -87,6 +87,7 @@ def chunk_propagators(
     chunk: Phantom,
     rows: Int[np.ndarray, " spins"],
     placed: bloch.Spins,
+    spins: bloch.Spins,
     tolerance: float,
 ) -> Float[Array, "pulses 4 3 spins"]:
     """Propagators of all pulses for a chunk.
@@ -96,6 +97,7 @@ def chunk_propagators(
         chunk: The spins.
         rows: Their places among all spins.
         placed: The chunk in the engine's terms, on the host.
+        spins: The same on the device.
         tolerance: As in `simulate`.
     """
     n = len(chunk.weight)
@@ -103,7 +105,7 @@ def chunk_propagators(
         return jnp.zeros((1, 4, 3, n), placed.df.dtype)
     own = spins_key(chunk) if any(pulse.table is None and not pulse.instantaneous for pulse in pulses) else ""
     columns = [
-        _own(pulse, placed, own, tolerance)
+        _own(pulse, placed, spins, own, tolerance)
         if pulse.table is None or pulse.kind is None
         else _pick(pulse.table, pulse.kind[rows])
         for pulse in pulses
@@ -141,14 +143,15 @@ def _table(pulse: Pulse, kinds: Phantom, tolerance: float, dtype: np.dtype, size
     for start in range(0, n, size):
         chunk = kinds.take(np.minimum(np.arange(start, start + size), n - 1))
         placed = bloch.place_spins(chunk, dtype)
-        parts.append(_own(pulse, placed, spins_key(chunk), tolerance).reshape(12, -1))
+        parts.append(_own(pulse, placed, jax.device_put(placed), spins_key(chunk), tolerance).reshape(12, -1))
     return jnp.concatenate(parts, axis=1)
 
 
-def _own(pulse: Pulse, placed: bloch.Spins, spins_of: str, tolerance: float) -> Float[Array, "4 3 spins"]:
+def _own(
+    pulse: Pulse, placed: bloch.Spins, spins: bloch.Spins, spins_of: str, tolerance: float
+) -> Float[Array, "4 3 spins"]:
     """Propagators of a chunk's own spins, from the store where an earlier run left them."""
     short = bloch.is_short(pulse.waveform, pulse.amplitude, pulse.frequency, placed, tolerance)
-    spins = jax.tree.map(jnp.asarray, placed)
     if pulse.instantaneous:  # quicker made than looked up
         return bloch.pulse_propagator(pulse.placed, spins, short)
     key = (spins_of, *pulse.key, short, str(spins.df.device))
