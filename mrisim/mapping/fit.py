@@ -96,7 +96,7 @@ def check_maps(maps: Mapping[str, Mapping[str, Any]]) -> list[Problem]:
 
     Example:
         >>> print(*check_maps({"T3": {"fit": "monoexponential"}}))
-        maps.T3: must be one of T1, T2, T2star, PD, but is 'T3' (did you mean 'T2'?).
+        maps.T3: must be one of T1, T2, T2star, PD, but is 'T3'.
     """
     return [problem for name, spec in maps.items() for problem in _check(name, spec, maps)]
 
