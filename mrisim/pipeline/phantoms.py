@@ -23,8 +23,9 @@ from mrisim.units import LENGTH, parse
 MARGIN = 1.1  # thicknesses that the slab reaches beyond the center of the outermost slices
 FLAT = 0.75  # thicknesses beyond it in which spins count fully; from there on their weight falls to zero
 LAYERS = 17  # voxels through the thinnest slice, so that crushers turn spins of one voxel by less than a cycle
-ISOCHROMATS = 3  # per voxel of a layered slice
-FEWEST, MOST = 5, 101  # per voxel of a volume, chosen by the sequence
+ISOCHROMATS, MOST_LAYERED = 3, 31  # per voxel of a layered slice, chosen by the sequence
+FEWEST, MOST = 5, 101  # per voxel of a volume
+MOST_STEPS = 3e10  # isochromats times blocks that a default may cost: minutes
 SLICE = 2  # logical axis
 
 
@@ -62,8 +63,7 @@ class PhantomSource:
     def sample(self, seq: Sequence, isochromats: int | None = None, spoiling: str = "gradient") -> Phantom:
         """Isochromats on the slab that a sequence excites, voxel by voxel of its image.
 
-        A slice gets layers of few isochromats. A volume gets as many per voxel as leave no spurious echoes, within
-        reason.
+        Each voxel, or voxel of a layer of a slice, gets as many as leave few spurious echoes, within reason.
 
         Raises:
             ConsistencyError: no isochromat there, or a flat phantom for a selective sequence.
@@ -76,13 +76,15 @@ class PhantomSource:
             raise ConsistencyError(Problem("must have a model or isochromats, but has neither", path="phantom"))
         if isochromats is not None:
             return self._at(model, seq, isochromats)
-        if _layered(seq):
-            return self._at(model, seq, ISOCHROMATS)
-        phantom = self._at(model, seq, FEWEST)
+        fewest, most = (ISOCHROMATS, MOST_LAYERED) if _layered(seq) else (FEWEST, MOST)
+        phantom = self._at(model, seq, fewest)
         density = judge_density(lower(seq), seq.kspace()[0], phantom, spoiling, resolved=resolves_slices(seq))
-        if density is None or density.error <= ALLOWED or density.enough is None:
+        if density is None or density.error <= ALLOWED:
             return phantom
-        return self._at(model, seq, min(density.enough, MOST))
+        steps = phantom.n_spins / fewest * len(seq.blocks)
+        affordable = max(fewest, int(MOST_STEPS / max(steps, 1.0)))
+        good = [count for count, error in density.errors.items() if error <= ALLOWED]
+        return self._at(model, seq, min([*good, most][0], most, affordable))
 
     def _at(self, model: Model, seq: Sequence, isochromats: int) -> Phantom:
         sampling = replace(self._sampling(model, seq, isochromats), stagger=_layered(seq))

@@ -9,7 +9,7 @@ resolve the slice direction, that voxel is the whole column of layers along it.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -24,7 +24,8 @@ from mrisim.phantom.sampling import Sampling, lattice
 from mrisim.program import Program
 from mrisim.simulate import _chunks
 
-ALLOWED = 0.01  # relative error of the voxel's signal (2-norm over readouts and tissues)
+ALLOWED = 0.05  # relative error of the voxel's signal (2-norm over readouts and tissues) that is not worth a finding
+_STILL = 0.01  # change on doubling the isochromats below which the signal stands still
 MOST = 1500  # isochromats per voxel that the check tries
 _MOST_SPINS = 4 * 4096  # that it runs in all
 _READOUTS = 64  # that it runs at least, where the sequence has them
@@ -40,7 +41,8 @@ class Density:
     isochromats: int  # per voxel, as sampled
     layers: int  # voxels along what the image does not resolve
     error: float  # relative, estimated against the densest sampling tried
-    enough: int | None  # isochromats per voxel whose doubling changes the signal by at most `ALLOWED`; None: not found
+    enough: int | None  # isochromats per voxel whose doubling changes the signal by at most 1 %; None: not found
+    errors: Mapping[int, float]  # estimated for each number that was tried but the largest
     longest_t2: float  # of the tissues tried [s]
 
     def findings(self) -> tuple[Finding, ...]:
@@ -90,11 +92,12 @@ def judge_density(
     probe, owner = _ladder(phantom, alive, layers, profile, counts)
     signals = _signals(program, k, probe, owner, len(counts), spoiling == "ideal")
     changes = [_difference(a, b) for a, b in itertools.pairwise(signals)]
-    still = [count for count, change in zip(counts[:-1], changes, strict=True) if change <= ALLOWED]
+    still = [count for count, change in zip(counts[:-1], changes, strict=True) if change <= _STILL]
     return Density(
         isochromats=n,
         layers=len(layers),
         error=_difference(signals[0], signals[-1]),
+        errors={count: _difference(signal, signals[-1]) for count, signal in zip(counts[:-1], signals, strict=False)},
         enough=still[0] if still else None,
         longest_t2=float(probe.t2.max()),
     )
