@@ -63,6 +63,7 @@ class Engine(StrEnum):
     """State that the simulation carries."""
 
     bloch = "bloch"
+    epg = "epg"
 
 
 class Precision(StrEnum):

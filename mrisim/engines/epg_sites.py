@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -24,6 +24,8 @@ class Sites:
     axes: Float[np.ndarray, "3 3"]  # directions of the box's sides, as columns
     members: Int[np.ndarray, " spins"]  # box that each isochromat of the phantom fell into
     box: Int[np.ndarray, " sites"]  # that each site is a part of
+    layers: int = 1  # that follow each other: each run of so many sites is one box, cut evenly along `cut`
+    cut: Float[np.ndarray, " 3"] = field(default_factory=lambda: np.zeros(3))  # direction
 
     @property
     def n_sites(self) -> int:
@@ -90,7 +92,9 @@ def _cut(sites: Sites, program: Program, shaped: bool) -> Sites:
             twist = max((abs(float(w.moment.sum(axis=0) @ direction)) for w in program.waveforms), default=0.0)
             layers = int(np.ceil(_LAYERS * twist * sites.side[:, axis].max()))
             if layers > 1:
+                one = sites.layers == 1
                 sites = _cut_at(sites, axis, np.arange(1, layers) / layers, relative=True)
+                sites = replace(sites, layers=layers, cut=direction) if one else replace(sites, layers=1)
         else:
             faces = _faces(program, direction)
             if len(faces):

@@ -49,7 +49,7 @@ def run(
     out: str | Path | None = None,
     set: Mapping[str, Any] | None = None,
     field: str | float | None = None,
-    engine: Literal["bloch"] | None = None,
+    engine: Literal["bloch", "epg"] | None = None,
     pulses: Literal["shaped", "ideal"] | None = None,
     spoiling: Literal["gradient", "ideal"] | None = None,
     dtype: Literal["float32", "float64"] | None = None,
@@ -75,7 +75,7 @@ def run(
         out: Folder for files, figures and report; nothing is written without it.
         set: Parameters of the sequence (of every scan of a protocol), SI or text with unit.
         field: Field strength that tissues are looked up at [T]; default: the phantom's own.
-        engine: "bloch".
+        engine: "bloch" (default) or "epg", as in `simulate`.
         pulses: "shaped" (default) or "ideal".
         spoiling: "gradient" (default) or "ideal".
         dtype: "float32" (default) or "float64".
@@ -236,7 +236,8 @@ def _scan(
             imaged = with_images(seq) if is_pulseq(scan.sequence) else seq
             phantom = source.sample(imaged, options["isochromats"], options["spoiling"])
         chosen["seed"] = int(options["seed"]) + number
-        chosen["checkpoint"] = None if output is None else output.checkpoint(scan.name, number)
+        resumable = output is not None and options["engine"] == "bloch"
+        chosen["checkpoint"] = output.checkpoint(scan.name, number) if resumable else None
         with clock.phase("simulate", f"{what}: simulating", weight=1.0):
             raw = simulate(seq, phantom, progress=clock.inside(f"{what}: simulating"), **chosen)
         clock.move("simulate", "compile", float(raw.provenance.get("seconds", {}).get("compile", 0.0)))

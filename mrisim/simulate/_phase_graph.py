@@ -18,17 +18,20 @@ from mrisim.engines import epg
 from mrisim.engines.epg_graph import Cells
 from mrisim.engines.epg_sites import Sites, find_kinds, find_sites
 from mrisim.engines.epg_walk import Graph, Rules, Turns, walk
-from mrisim.errors import ConsistencyError, Finding, Problem
+from mrisim.errors import ConsistencyError, Finding, Problem, ResourceError
 from mrisim.physics.coils import CoilArray
 from mrisim.physics.phase import Split, cos_sin, product, split
 from mrisim.program import Program, ReadoutClass
 from mrisim.simulate._chunks import precision
+from mrisim.simulate._memory import free_memory
 from mrisim.simulate.receive import Receivers
 
 _PROBES = 16
 _KINDS = 512  # of a chunk
 _SITES = 4096  # of a chunk
+_BOXES = 512  # of a chunk, where boxes are cut into layers that the readout cannot tell apart
 _ROWS = 256  # states that are encoded at a time
+_UNSEEN = 1e-6  # cycles
 _EXPONENT = 80.0  # of the Lorentzian decay, at most
 _FEW_KINDS = 256
 _MANY = 30.0  # dropped states of a tolerance each that add up
@@ -92,6 +95,7 @@ def run_graph(
     spoil: bool,
     tolerance: float,
     dtype: np.dtype,
+    budget: int | None = None,
 ) -> Result:
     """Samples of a phantom by the phase graph.
 
@@ -103,11 +107,16 @@ def run_graph(
         spoil: Whether spoiling is ideal.
         tolerance: As in `simulate`.
         dtype: Precision of the device.
+        budget: Memory for the observed states [bytes]; None for half of what is free.
+
+    Raises:
+        ResourceError: more observed states than that.
     """
     shaped = any(float(w.dt.sum()) > 0 for w in program.waveforms)
     sites = find_sites(phantom, program, shaped)
     start = np.array([0.0, 0.0, 1.0]) if initial is None else np.asarray(initial, dtype=float)
     best = _best_plan(program, sites, start, spoil, tolerance)
+    _check_memory(best, program, dtype, budget)
     with precision(dtype):
         states = _evolved(program, sites, best, start, spoil, dtype)
         signal = _encoded(program, sites, best, states, _sensitivity(receivers, sites), dtype)
@@ -119,6 +128,18 @@ def run_graph(
         dropped=max(best.graph.dropped, best.graph.unseen),
         tolerance=tolerance,
     )
+
+
+def _check_memory(chosen: _Plan, program: Program, dtype: np.dtype, budget: int | None) -> None:
+    """Observed states of all kinds, and the samples that they make, must fit."""
+    observed = sum(len(station.observed) for station in chosen.graph.stations)
+    longest = max((len(readout.delay) for readout in program.readouts), default=0)
+    need = 4 * dtype.itemsize * observed * len(chosen.first) + 48 * observed * longest
+    free = free_memory() // 2 if budget is None else budget
+    if need > free:
+        rule = f"must hold {observed} observed states of {len(chosen.first)} kinds of sites, {need / 2**30:.3g} GiB"
+        remedy = "Use a larger tolerance or engine='bloch'"
+        raise ResourceError(Problem(f"{rule}, but is {free / 2**30:.3g} GiB", remedy, path="memory"))
 
 
 def _best_plan(program: Program, sites: Sites, initial: np.ndarray, spoil: bool, tolerance: float) -> _Plan:
@@ -300,26 +321,32 @@ def _class_samples(
     train = matrix.place_train(readout, dtype)
     n_coils = 1 if sensitivity is None else len(sensitivity)
     total = np.zeros((n_coils, len(rows.row), len(readout.delay)), dtype=complex)
-    for start in range(0, len(members), _SITES):
-        part = members[start : start + _SITES]
-        placed = _place(sites, chosen, part, dtype)
-        coils = [None] if sensitivity is None else [jnp.asarray(c[part], placed.weight.dtype) for c in sensitivity.real]
-        coils = [None] if sensitivity is None else list(_coils(sensitivity, part, len(placed.df), dtype))
+    twist = float(np.abs(readout.k @ sites.cut).max())
+    run = sites.layers if twist * float(np.ptp(np.asarray(sites.spins.position) @ sites.cut)) < _UNSEEN else 1
+    size = _SITES if run == 1 else _BOXES * run
+    for start in range(0, len(members), size):
+        part = members[start : start + size]
+        placed = _place(
+            sites, chosen, part, -(-len(part) // (64 * run)) * 64 * run if len(members) < size else size, dtype
+        )
+        boxes = placed.every(run)
+        coils = [None] if sensitivity is None else list(_coils(sensitivity, part, len(placed.df), dtype, run))
         for branch in np.unique(rows.branch):
-            made = matrix.encoder(train, placed.position, placed.df, placed.r2 + float(branch) * placed.r2_prime)
+            made = matrix.encoder(train, boxes.position, boxes.df, boxes.r2 + float(branch) * boxes.r2_prime)
             mine = np.flatnonzero(rows.branch == branch)
             for block in range(0, len(mine), _ROWS):
                 where = mine[block : block + _ROWS]
-                emitted = _emission(states, rows, where, placed, float(branch), chosen.timed, dtype)
+                emitted = _emission(states, rows, where, placed, float(branch), chosen.timed, dtype, run)
                 for c, coil in enumerate(coils):
                     total[c, where] += _product(emitted, coil, made)[: len(where)]
     return total * _shape(readout, rows, side, sites.axes, chosen.timed)
 
 
-def _coils(sensitivity: np.ndarray, part: np.ndarray, n: int, dtype: np.dtype) -> Iterator[Array]:
+def _coils(sensitivity: np.ndarray, part: np.ndarray, n: int, dtype: np.dtype, run: int) -> Iterator[Array]:
+    """Sensitivity of each coil, over the boxes of a chunk."""
     kind = np.result_type(dtype, np.complex64)
     for coil in sensitivity:
-        yield jnp.asarray(np.pad(coil[part], (0, n - len(part))), kind)
+        yield jnp.asarray(np.pad(coil[part], (0, n - len(part))).reshape(-1, run).mean(axis=1), kind)
 
 
 def _product(emitted: Array, coil: Array | None, made: Array) -> Complex[np.ndarray, "rows samples"]:
@@ -341,10 +368,13 @@ class _Placed:
     weight: Float[Array, " sites"]
     kind: Int[Array, " sites"]
 
+    def every(self, run: int) -> _Placed:
+        """The first of each run."""
+        return jax.tree.map(lambda values: values[..., ::run], self)
 
-def _place(sites: Sites, chosen: _Plan, part: Int[np.ndarray, " n"], dtype: np.dtype) -> _Placed:
+
+def _place(sites: Sites, chosen: _Plan, part: Int[np.ndarray, " n"], n: int, dtype: np.dtype) -> _Placed:
     """Sites of a chunk, filled up with sites of no weight."""
-    n = _SITES if sites.n_sites > _SITES else -(-len(part) // 64) * 64
     rows = np.concatenate([part, np.full(n - len(part), part[-1])])
     spins = sites.spins.take(rows)
     weight = np.where(np.arange(n) < len(part), np.asarray(spins.weight) * np.asarray(spins.pd), 0.0)
@@ -359,7 +389,14 @@ def _place(sites: Sites, chosen: _Plan, part: Int[np.ndarray, " n"], dtype: np.d
 
 
 def _emission(
-    states: np.ndarray, rows: _Rows, where: np.ndarray, placed: _Placed, branch: float, timed: bool, dtype: np.dtype
+    states: np.ndarray,
+    rows: _Rows,
+    where: np.ndarray,
+    placed: _Placed,
+    branch: float,
+    timed: bool,
+    dtype: np.dtype,
+    run: int,
 ) -> Float[Array, "rows 2 sites"]:
     n = _ROWS if len(rows.row) > _ROWS else -(-len(where) // 8) * 8
     filled = np.pad(where, (0, n - len(where)))
@@ -367,21 +404,27 @@ def _emission(
     label = rows.label[filled]
     tau = label[:, 3:] if timed else np.zeros((n, 1))
     k = jax.tree.map(jnp.asarray, split(label[:, :3].T[:, :, None], dtype))
-    return _emitted(jnp.asarray(values), k, jnp.asarray(tau, dtype), placed, jnp.asarray(branch, dtype))
+    return _emitted(jnp.asarray(values), k, jnp.asarray(tau, dtype), placed, jnp.asarray(branch, dtype), run)
 
 
-@jax.jit
+@partial(jax.jit, static_argnames="run")
 def _emitted(
-    values: Complex[Array, "rows kinds"], k: Split, tau: Float[Array, "rows 1"], placed: _Placed, branch: Array
-) -> Float[Array, "rows 2 sites"]:
-    """Weighted transverse magnetisation that each state puts at each site, at the first sample."""
+    values: Complex[Array, "rows kinds"],
+    k: Split,
+    tau: Float[Array, "rows 1"],
+    placed: _Placed,
+    branch: Array,
+    run: int,
+) -> Float[Array, "rows 2 boxes"]:
+    """Weighted transverse magnetisation that each state puts at each run of sites, at the first sample."""
     position = Split(placed.position.head[:, None, :], placed.position.tail[:, None, :])
     turns = tau * placed.df
     cosine, sine = cos_sin(-(product(k, position) + turns - jnp.round(turns)))
     scale = placed.weight * jnp.exp(jnp.clip(-branch * tau * placed.r2_prime, -_EXPONENT, _EXPONENT))
     found = jnp.take(values, placed.kind, axis=1, mode="clip")
     x, y = found.real * scale, found.imag * scale
-    return jnp.stack([x * cosine - y * sine, x * sine + y * cosine], axis=1)
+    whole = jnp.stack([x * cosine - y * sine, x * sine + y * cosine], axis=1)
+    return whole if run == 1 else whole.reshape(*whole.shape[:2], -1, run).sum(axis=3)
 
 
 def _shape(

@@ -99,8 +99,10 @@ def simulate(
     receivers = resolve_coils(coils, phantom.n_spins)
     if engine == "epg":
         check_graph(initial, checkpoint)
-        with _compile_clock() as compiling:
-            found = run_graph(program, phantom, receivers, initial, spoiling == "ideal", tolerance, np.dtype(dtype))
+        with _compile_clock() as compiling, _advancer(progress, 1) as advance:
+            ideal = spoiling == "ideal"
+            found = run_graph(program, phantom, receivers, initial, ideal, tolerance, np.dtype(dtype), budget)
+            advance(1)
         seconds = {"lower": lowered - begin, "compile": compiling[0]}
         seconds["simulate"] = max(0.0, time.perf_counter() - lowered - compiling[0])
         raw = _raw_data(seq, _received(found.signal, program), receivers, level, seed)
