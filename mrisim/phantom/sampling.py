@@ -36,7 +36,8 @@ class Sampling:
     voxel: tuple[float, float, float]  # [m]
     isochromats: int = 1
     stagger: bool = (
-        False  # move each column of voxels along the slice direction, within the distance of two isochromats
+        False  # for an image that does not resolve the slice direction: each column of voxels is moved along it, within
+        # the distance of two isochromats, and is spread over the Lorentzian line as a whole
     )
 
     def __post_init__(self) -> None:
@@ -105,7 +106,16 @@ class Sampling:
         points = (places * np.asarray(self.voxel)).reshape(-1, 3)
         half = 0.5 * np.asarray(self.extent) * (1.0 + 1e-12)
         keep = (np.abs(points) <= half).all(axis=1)
-        return points[keep], line_places(index[:, :2], self.isochromats).reshape(-1)[keep]
+        return points[keep], self._lines(index).reshape(-1)[keep]
+
+    def _lines(self, index: Int[np.ndarray, "voxels 3"]) -> Float[np.ndarray, "voxels n"]:
+        """Places in the Lorentzian line: of each voxel's isochromats, or of those of its whole column."""
+        n = self.isochromats
+        if not self.stagger:
+            return line_places(index[:, :2], n)
+        layers = self.voxels[2]
+        first = (int(index[0, 2]) + layers // 2) * n
+        return line_places(index[:, :2], layers * n)[:, first : first + n]
 
 
 def line_places(index: Int[np.ndarray, "voxels 2"], n: int) -> Float[np.ndarray, "voxels n"]:
@@ -125,12 +135,12 @@ def line_places(index: Int[np.ndarray, "voxels 2"], n: int) -> Float[np.ndarray,
 
 
 def stagger(index: Int[np.ndarray, "voxels 2"]) -> Float[np.ndarray, " voxels"]:
-    """Shift of each column of voxels, one of eight in (-1/2, 1/2), without order.
+    """Shift of each column of voxels, one of eight in (-1/2, 1/2); eight in a row have each of them once.
 
-    What gradients leave undone in a voxel, because its isochromats are few, has another phase in each column, and does
-    not add up to a line across the image.
+    So what gradients leave undone in a voxel, because its isochromats are few, has another phase in each column, and
+    the columns that an echo without phase encoding adds up cancel each other: no bright line across the image.
     """
-    return (_mixed(index) % 8 - 3.5) / 8
+    return ((3 * index[:, 0] + 5 * index[:, 1]) % 8 - 3.5) / 8
 
 
 def _mixed(index: Int[np.ndarray, "voxels 2"]) -> Int[np.ndarray, " voxels"]:
