@@ -25,8 +25,7 @@ check: $(STAMP)
 	$(BIN)/python -m pytest -q -n $(WORKERS)
 
 bench: $(STAMP)
-	@ls benchmarks/*.py >/dev/null 2>&1 || { echo "benchmarks/ holds no benchmark yet"; exit 1; }
-	for file in benchmarks/*.py; do $(BIN)/python $$file || exit 1; done
+	$(BIN)/python -m benchmarks
 
 install: $(STAMP)
 
