@@ -189,7 +189,8 @@ def _passages(stations: tuple[Station, ...], length: int) -> tuple[np.ndarray, n
     for i, passage in enumerate(passages):
         if passage is not None:
             _fill(tables, i, passage, before[i], size)
-    return *tables, size
+    f, g, z = tables
+    return f, g, z, size
 
 
 def _fill(tables: list[np.ndarray], i: int, passage: Passage, old: int, size: int) -> None:

@@ -138,9 +138,9 @@ class Probe:
     def pulse(self, passage: Passage, pulse: StateMap) -> None:
         transverse = np.concatenate([self.f, self.g.conj()])
         f, g, z = gather(transverse, passage.f), gather(transverse, passage.g).conj(), gather(self.z, passage.z)
-        self.f = pulse.a * f + pulse.b * g + pulse.c * z
-        self.g = pulse.b.conj() * f + pulse.a.conj() * g + pulse.c.conj() * z
-        self.z = pulse.d * f + pulse.d.conj() * g + pulse.e * z
+        self.f = np.asarray(pulse.a * f + pulse.b * g + pulse.c * z)
+        self.g = np.asarray(pulse.b.conj() * f + pulse.a.conj() * g + pulse.c.conj() * z)
+        self.z = np.asarray(pulse.d * f + pulse.d.conj() * g + pulse.e * z)
         self.f[0] += pulse.gain
         self.g[0] += pulse.gain.conj()
         self.z[0] += pulse.recovery

@@ -114,7 +114,7 @@ class _Walk:
         steps = self.program.steps
         shift = self._shift(steps.readout_moment[i], steps.readout_delay[i])
         labels = self.labels.transverse() + shift
-        decay = np.exp(-steps.readout_delay[i] * self.probe.r2.real)
+        decay = np.exp(-steps.readout_delay[i] * np.real(self.probe.r2))
         strength = np.concatenate([np.abs(self.probe.f), np.abs(self.probe.g)]) * decay
         strength = strength.max(axis=1)
         strength[len(strength) // 2] = 0.0  # the first of G is the first of F

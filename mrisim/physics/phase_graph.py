@@ -147,17 +147,17 @@ def fisp_dictionary(
     start = np.ones_like(t1) if ti is None else 1 - 2 * np.exp(-ti / t1)
     columns = (np.exp(-tr / t1), np.exp(-tr / t2), -np.expm1(-tr / t1), np.exp((tr - te) / t2), start)
     atoms = np.stack(columns).astype(kind)
-    result = np.zeros((len(t1), len(angles)), np.result_type(kind, np.complex64))
+    result = np.zeros((len(t1), len(angles)), kind.type)
 
     def fill(begin: int) -> None:
         rows = np.minimum(np.arange(begin, begin + _ATOMS), len(t1) - 1)
         with jax.enable_x64(kind == np.float64):
             found = np.asarray(_train_kernel()(train, atoms[:, rows], n_states))
-        result.imag[begin : begin + _ATOMS] = found.T[: len(t1) - begin]
+        result[begin : begin + _ATOMS] = found.T[: len(t1) - begin]
 
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         list(pool.map(fill, range(0, len(t1), _ATOMS)))
-    return result
+    return np.asarray(1j * result, np.result_type(kind, np.complex64))
 
 
 @cache

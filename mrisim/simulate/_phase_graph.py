@@ -243,7 +243,8 @@ def _sensitivity(receivers: Receivers, sites: Sites) -> Complex[np.ndarray, "coi
         return receivers.sensitivity(np.asarray(sites.spins.position))
     counts = np.bincount(sites.members)
     real, imag = (
-        np.stack([np.bincount(sites.members, coil) for coil in part]) for part in (receivers.real, receivers.imag)
+        np.stack([np.bincount(sites.members, coil) for coil in part])
+        for part in (np.real(receivers), np.imag(receivers))
     )
     return ((real + 1j * imag) / counts)[:, sites.box]
 
@@ -263,7 +264,7 @@ def _rows_of(program: Program, chosen: _Plan, lorentzian: bool) -> Iterator[tupl
     counts = np.array([len(station.observed) for station in stations])
     begin = np.concatenate([[0], np.cumsum(counts)])
     for readout in program.readouts:
-        row = np.concatenate([np.arange(begin[s], begin[s + 1]) for s in readout.step])
+        row = np.concatenate([np.arange(int(begin[s]), int(begin[s + 1])) for s in readout.step])
         train = np.repeat(np.arange(len(readout.step)), counts[readout.step])
         label = np.concatenate([stations[s].observed_labels for s in readout.step])
         branch = np.zeros(len(row), dtype=int)
