@@ -24,7 +24,6 @@ def test_every_97th_atom(dtype):
         work["T1"][atoms], work["T2"][atoms], np.deg2rad(work["flip_deg"]), float(work["TR"]), float(work["TE"]),
         float(work["TI"]), n_states=100, dtype=dtype,
     )  # fmt: skip
-    assert not signal.real.any()
-    error = signal.imag - reference["signal_imag"]
+    error = signal - reference["signal_imag"]
     assert np.linalg.norm(error) < 3e-6 * np.linalg.norm(reference["signal_imag"])
     assert np.abs(error).max() < 2e-5
