@@ -19,6 +19,7 @@ Path = Literal["matrix", "nufft"]
 
 _TAILS = (0.0, 0.001, 0.003, 0.01, 0.03, 0.1)  # share of spins whose frequency may be summed directly
 _LOOKED_AT = 20_000  # spins that the estimate takes its extents and quantiles from
+_EXPANDED = 0.25  # time of a product of two phasors over that of a phasor
 _LEAST_WORK = 4_000_000  # spin-samples below which no transform pays
 
 
@@ -33,6 +34,7 @@ class Rates:
     grid: float = 0.5e-9  # per grid point, transform and binary logarithm of the grid
     direct: float = 20.0e-9  # per spin and sample summed on the host
     factor: float = 10.0e-9  # per spin and term: the split in time
+    place: float = 60.0e-9  # per spin and readout class: its place along the axes of the transform
     setup: float = 20.0e-3  # per readout class: split in time, plan
 
 
@@ -108,8 +110,10 @@ def times(
     cycles = _cycles(np.asarray(readout.k), position)
     transforms = rows * coils * terms * nufft_time(spins - outer, samples, cycles, 0.4 * tolerance, rates)
     once = rates.setup + spins * terms * rates.factor
-    matrix = spins * samples * coils * (rates.entry + rows * rates.product)
-    return {"matrix": matrix, "nufft": transforms + once / shared + outer * samples * rates.direct}
+    made = _entries(readout, rows * coils) * rates.entry
+    matrix = spins * (made + samples * coils * rows * rates.product)
+    once = once / shared + spins * rates.place
+    return {"matrix": matrix, "nufft": transforms + once + outer * samples * rates.direct}
 
 
 def choose(
@@ -138,6 +142,16 @@ def choose(
         return "matrix"
     found = times(readout, rows, position, df, tolerance, coils=coils, shared=shared, rates=rates)
     return "nufft" if found["nufft"] < found["matrix"] else "matrix"
+
+
+def _entries(readout: ReadoutClass, rows: int) -> float:
+    """Phasors of a spin that a matrix takes; samples at equal steps take few, and products of them."""
+    from mrisim.encoding.matrix import fine_length
+
+    samples, fine = len(readout.delay), fine_length(readout)
+    if fine == 1:
+        return samples
+    return samples / fine + fine + (0 if rows < fine else _EXPANDED * samples)
 
 
 def best_band(

@@ -41,7 +41,7 @@ def place_train(readout: ReadoutClass, dtype: np.dtype) -> Train:
     """A readout class in the encoding's terms."""
     if not isinstance(readout.receiver, np.ndarray):  # traced
         return Train(_place(readout, slice(None), dtype))
-    step = _fine_length(readout)
+    step = fine_length(readout)
     if step == 1:
         return Train(_place(readout, slice(None), dtype))
     return Train(_place(readout, slice(None, None, step), dtype), _place(_from_zero(readout), slice(0, step), dtype))
@@ -67,7 +67,7 @@ def _from_zero(readout: ReadoutClass) -> ReadoutClass:
     )
 
 
-def _fine_length(readout: ReadoutClass) -> int:
+def fine_length(readout: ReadoutClass) -> int:
     """Samples of the fine part, a divisor of all; 1 where they are not at equal steps."""
     n = len(readout.delay)
     divisors = [d for d in range(_SHORTEST_FINE, _LONGEST_FINE + 1) if n % d == 0 and d * d <= 2 * n]

@@ -19,6 +19,7 @@ from mrisim.program import ReadoutClass
 
 _BATCH = 4_000_000  # complex values that are transformed at a time
 _BLOCK = 2_000_000  # phases that are summed directly at a time
+_COPIES = 4  # arrays of the size of what is transformed that exist at a time
 _SHARE = 0.7  # of the tolerance for the split in time, and for the transform: independent errors
 
 
@@ -60,9 +61,15 @@ class TrainEncoder:
         """
         delay, k = np.asarray(readout.delay, dtype=float), np.asarray(readout.k, dtype=float)
         position, df, r2 = (np.asarray(a, dtype=float) for a in (position, df, r2))
-        inner = within(df, best_band(len(delay), df, float(delay.max(initial=0.0)), tolerance))
+        if like is not None and not np.array_equal(like.delay, delay):
+            like = None
+        inner = (
+            like.inner
+            if like is not None
+            else within(df, best_band(len(delay), df, float(delay.max(initial=0.0)), tolerance))
+        )
         chosen = slice(None) if inner is None else inner
-        if like is not None and np.array_equal(like.delay, delay):
+        if like is not None:
             split, spin = like.split, like.spin
         else:
             split = split_in_time(delay, df[chosen], r2[chosen], _SHARE * tolerance)
@@ -95,6 +102,16 @@ class TrainEncoder:
         if self.inner is not None:
             samples += _direct(m[:, ~self.inner], self)
         return samples * self.receiver
+
+    def working_bytes(self, rows: int) -> int:
+        """About what a call with so many rows takes while it runs."""
+        terms, spins = self.spin.shape
+        rows = min(rows, max(1, _BATCH // max(1, self.spin.size)))
+        values = rows * terms * (_COPIES * spins + 2 * len(self.delay))
+        grid = 0.0
+        if self.transform is not None and self.transform.lattice is None:
+            grid = float(np.prod(16 * self.transform.cycles + 32))  # as in `cost.nufft_time`
+        return int(16 * (values + 2 * grid + (0 if self.inner is None else _COPIES * _BLOCK)))
 
     def _transformed(self, m: Complex[np.ndarray, "rows inner"], threads: int | None) -> np.ndarray:
         rows, terms = len(m), len(self.spin)

@@ -26,6 +26,7 @@ from mrisim.simulate import hosts
 from mrisim.simulate._checkpoint import Checkpoint
 from mrisim.simulate._memory import LARGEST_CHUNK, SAMPLE_BLOCK, SEGMENT, Plan
 from mrisim.simulate._propagators import Pulse, chunk_propagators, prepare_pulses
+from mrisim.simulate._trains import Trains
 
 _ENCODERS_KEPT = 4
 _LANES = 64
@@ -196,8 +197,13 @@ def run_chunk(
     sensitivity: Complex[np.ndarray, "coils spins"] | None,
     initial: Float[np.ndarray, "spins 3"] | None,
     stop: threading.Event | None = None,
+    trains: Trains | None = None,
+    number: int = 0,
 ) -> Complex[np.ndarray, "coils samples"]:
-    """Signal of the spins at some places; left unfinished when told to stop."""
+    """Signal of the spins at some places; left unfinished when told to stop.
+
+    What they emit for trains that are transformed is handed over in place of being encoded.
+    """
     with precision(work.dtype):
         spins, propagators = place_chunk(work, phantom, places)
         n_coils = 1 if sensitivity is None else len(sensitivity)
@@ -211,6 +217,9 @@ def run_chunk(
             if work.run > 1:
                 emitted = matrix.sum_runs(emitted, work.run)
             for index, rows, chosen in segment.rows:
+                if trains is not None and index in trains.row:
+                    trains.keep(number, index, chosen, np.asarray(emitted[rows[: len(chosen)]]))
+                    continue
                 for first, train in work.trains[index]:
                     samples = encode.samples(emitted, rows, (index, first), train)[:, : len(chosen)]
                     where = work.program.readouts[index].first[chosen][:, None] + first + np.arange(samples.shape[2])
@@ -261,6 +270,11 @@ def _joined(parts: list[Array]) -> Complex[np.ndarray, "coils rows samples"]:
     return values[:, :, 0] + 1j * values[:, :, 1]
 
 
+def chunk_starts(n_spins: int, size: int) -> list[int]:
+    """First spin of each chunk that this process takes."""
+    return hosts.share(range(0, n_spins, size))
+
+
 def run_chunks(
     work: Work,
     phantom: Phantom,
@@ -269,17 +283,17 @@ def run_chunks(
     layout: Plan,
     advance: Callable[[int], None],
     checkpoint: Checkpoint | None = None,
+    trains: Trains | None = None,
 ) -> Complex[np.ndarray, "coils samples"]:
     """Sum of all chunks in order, of all processes; the first runs alone where it compiles for the others.
 
-    An interrupted run leaves within a segment, and its checkpoint holds what was summed.
+    Trains that are transformed follow. An interrupted run leaves within a segment, and its checkpoint holds what was
+    summed, and what was emitted for those trains.
     """
     n_coils = 1 if sensitivity is None else len(sensitivity)
     devices = jax.local_devices()
     works = [place(work, device) for device in devices]
-    shape = (n_coils, work.program.n_samples)
-    total = np.zeros(shape, dtype=complex) if checkpoint is None else checkpoint.total(shape)
-    done = 0 if checkpoint is None else checkpoint.done
+    sums = _Sums(np.zeros((n_coils, work.program.n_samples), dtype=complex), trains, checkpoint, layout.chunk)
     stop = threading.Event()
 
     def one(start: int) -> np.ndarray:
@@ -289,24 +303,50 @@ def run_chunks(
         state = None if initial is None else initial[rows]
         turn = start // work.size % len(devices)
         with jax.default_device(devices[turn]):
-            return run_chunk(works[turn], phantom, places, coils, state, stop)
+            return run_chunk(works[turn], phantom, places, coils, state, stop, trains, starts.index(start))
 
-    if done:
-        advance(done)
-    starts = hosts.share(range(0, phantom.n_spins, work.size))[done:]
-    signature = _signature(work, n_coils, initial is not None)
+    if sums.done:
+        advance(sums.done)
+    starts = chunk_starts(phantom.n_spins, work.size)
+    signature = (*_signature(work, n_coils, initial is not None), trains and trains.classes)
     try:
-        for part in _in_order(one, starts, layout.workers, signature not in _COMPILED):
-            total, done = total + part, done + 1  # both or none, whenever an interrupt comes
+        for part in _in_order(one, starts[sums.done :], layout.workers, signature not in _COMPILED):
+            sums.add(part)
             _COMPILED.add(signature)
             advance(1)
-            if checkpoint is not None and checkpoint.due():
-                checkpoint.write(layout.chunk, done, total)
+        if trains is not None:
+            for where, samples in _in_order(trains.samples, trains.classes, layout.workers, False):
+                sums.total[:, where] = samples  # again where an interrupt comes
+            sums.trains = None
     finally:
         stop.set()
+        sums.write()
+    return hosts.total(sums.total)
+
+
+class _Sums:
+    """What was summed so far, in the checkpoint's reach."""
+
+    def __init__(self, zero: np.ndarray, trains: Trains | None, checkpoint: Checkpoint | None, chunk: int):
+        self.total, self.done = zero, 0
+        self.trains, self._checkpoint, self._chunk = trains, checkpoint, chunk
         if checkpoint is not None:
-            checkpoint.write(layout.chunk, done, total)
-    return hosts.total(total)
+            self.total, self.done = checkpoint.total(zero.shape), checkpoint.done
+            if trains is not None and self.done:
+                trains.first_chunks(self.done)[:] = checkpoint.emitted
+
+    def add(self, part: np.ndarray) -> None:
+        """Add a chunk, and write now and then."""
+        self.total, self.done = self.total + part, self.done + 1  # both or none, whenever an interrupt comes
+        if self._checkpoint is not None and self._checkpoint.due():
+            self.write()
+
+    def write(self) -> None:
+        """Write the checkpoint, if there is one."""
+        if self._checkpoint is None:
+            return
+        kept = () if self.trains is None else (self.trains.classes, self.trains.first_chunks(self.done))
+        self._checkpoint.write(self._chunk, self.done, self.total, *kept)
 
 
 def _in_order(

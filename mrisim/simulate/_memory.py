@@ -68,6 +68,7 @@ class Plan:
     workers: int
     need: int  # bytes
     store: int  # bytes that propagators may take, those of former runs included
+    left: int  # bytes of the budget beyond the need; what else is kept is taken from them, and from the store
 
 
 def _bytes_per_spin(program: Program, n_coils: int, itemsize: int) -> int:
@@ -108,7 +109,9 @@ def plan(
         )
     store = min(STORE_LIMIT, budget - need)
     own = min(store, 12 * itemsize * n_spins * len(program.pulses.waveform))
-    return Plan(chunk=chunk, workers=min(workers, -(-n_spins // chunk)), need=need + own, store=store)
+    return Plan(
+        chunk=chunk, workers=min(workers, -(-n_spins // chunk)), need=need + own, store=store, left=budget - need
+    )
 
 
 def _bucket(n: int) -> int:

@@ -25,12 +25,13 @@ from mrisim.events.blocks import Sequence
 from mrisim.events.readouts import readout_table
 from mrisim.physics.coils import CoilArray
 from mrisim.program import Program, Pulses, lower
-from mrisim.simulate import _chunks, hosts
+from mrisim.simulate import _chunks
 from mrisim.simulate._checkpoint import Checkpoint, digest
 from mrisim.simulate._fit import check_choices, check_fit
 from mrisim.simulate._memory import Plan, parse_memory, plan
 from mrisim.simulate._phase_graph import Result, check_graph, run_graph
 from mrisim.simulate._store import STORE
+from mrisim.simulate._trains import Trains
 from mrisim.simulate.density import judge_density, resolves_slices
 from mrisim.simulate.receive import Coils, Noise, Receivers, add_noise, noise_finding, resolve_coils
 
@@ -113,7 +114,7 @@ def simulate(
     job = _job(program, phantom, receivers, initial, spoiling == "ideal", tolerance, np.dtype(dtype), budget)
     kept = None if checkpoint is None else Checkpoint(checkpoint, job.key)
     if kept is not None and kept.chunk is not None:  # gone on with as it began, whatever the memory
-        job = replace(job, layout=replace(job.layout, chunk=kept.chunk))
+        job = replace(job, layout=replace(job.layout, chunk=kept.chunk), transformed=kept.trains)
     with _compile_clock() as compiling:
         clean = _received(_summed(job, kept, progress), program)
     total = time.perf_counter() - lowered
@@ -135,7 +136,7 @@ def simulate(
             "n_coils": len(clean),
             "n_steps": program.n_steps,
             "chunk": job.work.size,
-            "memory": job.layout.need,
+            "memory": job.layout.need + (job.trains.size if job.trains else 0),
             "seconds": {"lower": lowered - begin, "compile": compiling[0], "simulate": max(0.0, total - compiling[0])},
         },
     )
@@ -170,6 +171,26 @@ class _Job:
     program: Program
     tolerance: float
     dtype: np.dtype
+    transformed: tuple[int, ...] | None = None  # classes of trains, where a former run has chosen them
+
+    @cached_property
+    def trains(self) -> Trains | None:
+        """Trains that are encoded after all chunks."""
+        starts, n = _chunks.chunk_starts(self.spins.n_spins, self.work.size), self.spins.n_spins
+        places = np.concatenate([np.zeros(0, int), *(np.arange(s, s + self.work.size, self.run) for s in starts)])
+        places = places[places < n]
+        found = Trains.of(
+            self.program,
+            self.spins.take(places),
+            None if self.sensitivity is None else self.sensitivity[:, places],
+            width=self.work.size // self.run,
+            tolerance=self.tolerance,
+            dtype=self.dtype,
+            left=self.layout.left,
+            workers=self.layout.workers,
+            chosen=self.transformed,
+        )
+        return found if found.classes else None
 
     @cached_property
     def work(self) -> _chunks.Work:
@@ -221,10 +242,13 @@ def _job(
 
 def _summed(job: _Job, kept: Checkpoint | None, progress: Progress) -> Complex[np.ndarray, "coils samples"]:
     """Sum over all chunks."""
-    STORE.resize(job.layout.store)
-    n_chunks = len(hosts.share(range(0, job.spins.n_spins, job.work.size)))
+    taken = job.trains.size if job.trains else 0
+    STORE.resize(min(job.layout.store, max(0, job.layout.left - taken)))
+    n_chunks = len(_chunks.chunk_starts(job.spins.n_spins, job.work.size))
     with _advancer(progress, n_chunks) as advance:
-        return _chunks.run_chunks(job.work, job.spins, job.sensitivity, job.start, job.layout, advance, kept)
+        return _chunks.run_chunks(
+            job.work, job.spins, job.sensitivity, job.start, job.layout, advance, kept, job.trains
+        )
 
 
 def _raw_data(seq: Sequence, clean: np.ndarray, receivers: Receivers, level: Noise, seed: int) -> RawData:
