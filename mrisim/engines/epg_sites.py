@@ -12,6 +12,8 @@ from mrisim.engines.bloch import directions_of
 from mrisim.program import Program
 
 _SAME_SITE = 10.0  # isochromats of one tissue and voxel whose off-resonance lies nearer than this are one site [Hz]
+_SLICE = 2  # logical axis
+_HEIGHTS = 4  # of boxes, in parts of a voxel along the slice direction: what reaches into a slice must not be spread
 _LAYERS = 6.0  # per cycle that the gradient of a shaped pulse winds up along a box
 
 
@@ -36,8 +38,9 @@ def find_sites(phantom: Phantom, program: Program, shaped: bool) -> Sites:
     """Sites of a phantom.
 
     Isochromats of one voxel and tissue become one site, at their mean place, with their mean off-resonance and transmit
-    field and the sum of their weights; its shape is the voxel. In voxels that hold several tissues that is an
-    approximation. Isochromats of a phantom from arrays are sites of no extent. Boxes are cut at the faces of ideal
+    field and the sum of their weights; its shape is the voxel, lower along the slice direction where they fill
+    a part of its height. In voxels that hold several tissues that is an approximation. Isochromats of a phantom
+    from arrays are sites of no extent. Boxes are cut at the faces of ideal
     slices, or into thin layers where pulses have real profiles.
 
     Args:
@@ -79,9 +82,12 @@ def _by_voxel(phantom: Phantom) -> Sites:
         heads, position=mean(phantom.position), df=mean(phantom.df), b1=mean(phantom.b1), weight=total,
         pd=np.ones(len(first)), lorentz=np.zeros(len(first)),
     )  # fmt: skip
-    return Sites(
-        spins=spins, side=np.tile(side, (len(first), 1)), axes=axes, members=members, box=np.arange(len(first))
-    )
+    sides = np.tile(side, (len(first), 1))
+    center = np.asarray(spins.position) @ axes[:, _SLICE]
+    spread = mean((np.asarray(phantom.position) @ axes[:, _SLICE] - center[members]) ** 2)
+    filled = np.sqrt(12 * spread / side[_SLICE] ** 2 + sampling.isochromats**-2.0)  # 1 for the points of a whole voxel
+    sides[:, _SLICE] *= np.clip(np.round(filled * _HEIGHTS), 1, _HEIGHTS) / _HEIGHTS
+    return Sites(spins=spins, side=sides, axes=axes, members=members, box=np.arange(len(first)))
 
 
 def _cut(sites: Sites, program: Program, shaped: bool) -> Sites:
