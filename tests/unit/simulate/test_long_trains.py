@@ -18,6 +18,8 @@ SOURCE = spins(
     t1=GENERATOR.uniform(0.3, 1.5, N),
     t2=GENERATOR.uniform(0.03, 0.2, N),
     df=GENERATOR.normal(0, 30, N),
+    t2_prime=0.05,
+    lorentz=GENERATOR.uniform(-0.45, 0.45, N),
 )
 SMALL = {"matrix": "24", "dummies": 2}
 SCANS = {
