@@ -209,7 +209,11 @@ def _translate(record: Mapping[str, Any], path: KeyPath, source: Source, model: 
         return [source.problem(path, f"must be a known key, but '{path[-1]}' is none", remedy, at_key=True)]
     if kind == "missing":
         return [source.problem(path, f"must have the key '{last}', but has none", f"Add '{last}: …'")]
-    cause = (record.get("ctx") or {}).get("error")
+    context = record.get("ctx") or {}
+    if kind in ("too_short", "too_long"):
+        bound = f"at least {context['min_length']}" if kind == "too_short" else f"at most {context['max_length']}"
+        return [source.problem(path, f"must have {bound} entries, but has {context['actual_length']}")]
+    cause = context.get("error")
     if isinstance(cause, MrisimError):
         return [source.problem(path, problem.rule, problem.remedy) for problem in cause.problems]
     text = record["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
