@@ -63,15 +63,12 @@ class TrainEncoder:
         position, df, r2 = (np.asarray(a, dtype=float) for a in (position, df, r2))
         if like is not None and not np.array_equal(like.delay, delay):
             like = None
-        inner = (
-            like.inner
-            if like is not None
-            else within(df, best_band(len(delay), df, float(delay.max(initial=0.0)), tolerance))
-        )
-        chosen = slice(None) if inner is None else inner
         if like is not None:
-            split, spin = like.split, like.spin
+            split, spin, inner = like.split, like.spin, like.inner
+            chosen = slice(None) if inner is None else inner
         else:
+            inner = within(df, best_band(len(delay), df, float(delay.max(initial=0.0)), tolerance))
+            chosen = slice(None) if inner is None else inner
             split = split_in_time(delay, df[chosen], r2[chosen], _SHARE * tolerance)
             spin = split.spin(df[chosen], r2[chosen])
         outer = np.zeros(len(df), bool) if inner is None else ~inner

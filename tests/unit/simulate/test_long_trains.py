@@ -8,7 +8,7 @@ from physics.build import spins
 
 from mrisim.encoding.nufft import backends
 from mrisim.sequence import load_sequence
-from mrisim.simulate import _chunks, _trains, simulate
+from mrisim.simulate import _chunks, _trains, hosts, simulate
 
 pytestmark = pytest.mark.skipif(backends()[0] != "finufft", reason="finufft on a CPU is what is chosen")
 GENERATOR = np.random.default_rng(11)
@@ -134,6 +134,15 @@ def test_a_stopped_run_goes_on_with_the_same_bits(tmp_path, forced, monkeypatch,
     forced.clear()
     assert np.array_equal(run(seq, checkpoint=file).signal, whole)
     assert forced == []  # a finished run is there at once
+
+
+def test_processes_transform_their_own_spins_and_add_up(forced, monkeypatch, by_matrix):
+    expected, parts = by_matrix("spiral_gre", coils=2), []
+    for rank in range(2):
+        monkeypatch.setattr(hosts, "share", lambda items, rank=rank: list(items)[rank::2])
+        parts.append(run(scan("spiral_gre"), dtype="float64", coils=2).signal)
+    assert relative(sum(parts), expected) < TOLERANCE
+    assert min(np.linalg.norm(part) for part in parts) > 0
 
 
 def test_what_the_memory_does_not_hold_stays_with_the_matrices(forced, by_matrix):
