@@ -106,6 +106,9 @@ def test_tails_of_a_line_are_summed_directly_and_cost_no_terms():
     everything = np.ptp(line) * readout.delay[-1]  # terms that the whole line would take, at least
     assert encoder.split.n_terms < 0.2 * everything
     assert relative(encoder(m), exact(m, readout, position, line, r2)) < 1e-4
+    turned = train(spiral(angle=0.7))
+    second = TrainEncoder.of(turned, position, line, r2, 1e-4, like=encoder)
+    assert relative(second(m), exact(m, turned, position, line, r2)) < 1e-4
 
 
 def test_the_split_of_one_shot_serves_the_others():
