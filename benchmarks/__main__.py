@@ -59,7 +59,8 @@ def print_row(r: dict) -> None:
     ratios = "  ".join(f"{r['warm'] / r[peer]:.3g} × {peer}" for peer in ("numpy", "c") if r.get(peer))
     print(
         f"{r['name']:12s} {r['spins']:>9,} spins {r['samples']:>9,} samples  first {r['first']:6.2f} s  "
-        f"compile {r['compile']:5.2f} s  warm {r['warm']:8.4f} s  {r['mib']:5.0f} MiB  error {r['error']:.1e}  {ratios}",
+        f"compile {r['compile']:5.2f} s  warm {r['warm']:8.4f} s  "
+        f"{r['mib']:5.0f} MiB  error {r['error']:.1e}  {ratios}",
         flush=True,
     )
 
@@ -160,7 +161,8 @@ def _shortened(program, n: int):
 def machine() -> dict:
     from importlib.metadata import version
 
-    model = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if "model name" in line), "")
+    about = Path("/proc/cpuinfo").read_text(encoding="utf-8") if Path("/proc/cpuinfo").exists() else ""
+    model = next((line.split(":")[1].strip() for line in about.splitlines() if "model name" in line), "")
     return {
         "processor": model or platform.processor(),
         "cores": len(os.sched_getaffinity(0)),

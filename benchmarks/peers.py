@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 SOURCE = Path(__file__).parents[2] / "shared" / "bench" / "c" / "bloch_peers.c"
-_FLAGS = "-O3 -march=native -ffast-math -mprefer-vector-width=512 -fopenmp -shared -fPIC".split()
+_FLAGS = ["-O3", "-march=native", "-ffast-math", "-mprefer-vector-width=512", "-fopenmp", "-shared", "-fPIC"]
 
 
 def compiled_c() -> ctypes.CDLL | None:
@@ -91,8 +91,8 @@ def _c_slice_pulse(library: ctypes.CDLL, program, phantom):
         signal = np.zeros(2 * samples)
         library.w1_soa_f32(
             ctypes.c_long(n), ctypes.c_long(len(envelope)), _pointer(envelope), ctypes.c_float(played.dt.mean()),
-            ctypes.c_float(gradient), ctypes.c_long(samples), ctypes.c_float(dwell), *map(_pointer, (position, t1, t2, df)),
-            *map(_pointer, m), _pointer(signal), ctypes.c_int(os.cpu_count() or 1), ctypes.c_int(1),
+            ctypes.c_float(gradient), ctypes.c_long(samples), ctypes.c_float(dwell),
+            *map(_pointer, (position, t1, t2, df, *m)), _pointer(signal), ctypes.c_int(os.cpu_count() or 1), ctypes.c_int(1),
         )  # fmt: skip
         return signal[::2] + 1j * signal[1::2]
 

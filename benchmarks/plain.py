@@ -1,7 +1,7 @@
 """What the product is compared with and held against: a simulator of forty lines in NumPy.
 
-It steps through the normal form of a sequence, all spins at once: each interval of each pulse, each time it is played, and
-each readout as phasors times magnetisation. In float64 it is the reference of the errors.
+It steps through the normal form of a sequence, all spins at once: each interval of each pulse, each time it is played,
+and each readout as phasors times magnetisation. In float64 it is the reference of the errors.
 """
 
 from __future__ import annotations

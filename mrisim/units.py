@@ -196,7 +196,8 @@ def parse(text: str | float | int, dimension: Dimension, gamma: float = GAMMA_BA
         if dimension == NUMBER:
             return number
         raise SpecError(
-            f"must be a {dimension} with its unit, but is '{text.strip()}'. Did you mean '{text.strip()} {_suggest(dimension)}'"
+            f"must be a {dimension} with its unit, but is '{text.strip()}'. "
+            f"Did you mean '{text.strip()} {_suggest(dimension)}'"
         )
     factor, found = unit(unit_text, gamma)
     if found != dimension:
@@ -243,10 +244,8 @@ def show(value: float, dimension: Dimension, gamma: float = GAMMA_BAR, digits: i
     choices = _PREFERRED.get(dimension)
     if choices is None:
         return f"{value:.{digits}g} {_spell(dimension)}"
-    factor, name = choices[-1]
-    for factor, name in choices:
-        if abs(value) >= factor * (1 - 1e-9):
-            break
+    fitting = (choice for choice in choices if abs(value) >= choice[0] * (1 - 1e-9))
+    factor, name = next(fitting, choices[-1])
     if value == 0:
         factor, name = choices[min(1, len(choices) - 1)]
     return f"{value / factor:.{digits}g} {name}".rstrip()

@@ -235,7 +235,7 @@ def pulse_propagators(
 
 @partial(jax.jit, static_argnames="size")
 def first_of_runs(spins: Spins, size: int) -> Spins:
-    """The first member of each run of spins that the encoding cannot tell apart; member j of run i is j · n_runs + i."""
+    """The first of each run of spins that the encoding cannot tell apart; member j of run i is j · n_runs + i."""
     return jax.tree.map(lambda values: values[..., : values.shape[-1] // size], spins)
 
 

@@ -236,8 +236,8 @@ def _scan(
             imaged = with_images(seq) if is_pulseq(scan.sequence) else seq
             phantom = source.sample(imaged, options["isochromats"], options["spoiling"])
         chosen["seed"] = int(options["seed"]) + number
-        resumable = output is not None and options["engine"] == "bloch"
-        chosen["checkpoint"] = output.checkpoint(scan.name, number) if resumable else None
+        place = None if output is None or options["engine"] != "bloch" else output.checkpoint(scan.name, number)
+        chosen["checkpoint"] = place
         with clock.phase("simulate", f"{what}: simulating", weight=1.0):
             raw = simulate(seq, phantom, progress=clock.inside(f"{what}: simulating"), **chosen)
         clock.move("simulate", "compile", float(raw.provenance.get("seconds", {}).get("compile", 0.0)))

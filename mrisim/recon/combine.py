@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from scipy.ndimage import uniform_filter
 
@@ -70,9 +72,10 @@ def adaptive(
     return combined
 
 
-def _largest(images: np.ndarray) -> np.floating:
+def _largest(images: np.ndarray) -> Any:
     """Largest magnitude, 1 where all is zero: squares of images in its units neither overflow nor vanish."""
-    return np.abs(images).max(initial=0) or np.ones((), np.real(images).dtype)[()]
+    largest = np.asarray(np.abs(images).max(initial=0))
+    return largest[()] if largest > 0 else largest.dtype.type(1)
 
 
 def _dominant_vectors(images: Complex[np.ndarray, "coils contrast y x"], size: int, iterations: int) -> np.ndarray:

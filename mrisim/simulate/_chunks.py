@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -109,7 +110,7 @@ def prepare(
     )
 
 
-def place(work: Work, device: jax.Device) -> Work:
+def place(work: Work, device: Any) -> Work:
     """The work with what chunks share on a device."""
     with precision(work.dtype):
         put = partial(jax.device_put, device=device)
