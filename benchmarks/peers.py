@@ -92,7 +92,8 @@ def _c_slice_pulse(library: ctypes.CDLL, program, phantom):
         library.w1_soa_f32(
             ctypes.c_long(n), ctypes.c_long(len(envelope)), _pointer(envelope), ctypes.c_float(played.dt.mean()),
             ctypes.c_float(gradient), ctypes.c_long(samples), ctypes.c_float(dwell),
-            *map(_pointer, (position, t1, t2, df, *m)), _pointer(signal), ctypes.c_int(os.cpu_count() or 1), ctypes.c_int(1),
+            *map(_pointer, (position, t1, t2, df, *m)), _pointer(signal), ctypes.c_int(os.cpu_count() or 1),
+            ctypes.c_int(1),
         )  # fmt: skip
         return signal[::2] + 1j * signal[1::2]
 
