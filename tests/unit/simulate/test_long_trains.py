@@ -146,13 +146,14 @@ def test_processes_transform_their_own_spins_and_add_up(forced, monkeypatch, by_
 
 
 def test_what_the_memory_does_not_hold_stays_with_the_matrices(forced, by_matrix):
+    """Just above what the smallest chunk needs, whatever the number of cores."""
     seq = scan("radial_flash")
-    found = run(seq, dtype="float64", memory=4_000_000)
+    found = run(seq, dtype="float64", memory=1_120_000)
     assert forced == []
     assert relative(found.signal, by_matrix("radial_flash")) < 1e-12
     wide = run(seq, dtype="float64", memory="1 GiB")
     assert forced
-    assert wide.provenance["memory"] > 4_000_000 >= found.provenance["memory"]
+    assert wide.provenance["memory"] > 1_120_000 >= found.provenance["memory"]
 
 
 def test_too_many_terms_stay_with_the_matrices(forced, monkeypatch, by_matrix):
