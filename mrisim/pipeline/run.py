@@ -241,8 +241,7 @@ def _scan(
         with clock.phase("simulate", f"{what}: simulating", weight=1.0):
             raw = simulate(seq, phantom, progress=clock.inside(f"{what}: simulating"), **chosen)
         clock.move("simulate", "compile", float(raw.provenance.get("seconds", {}).get("compile", 0.0)))
-        field = {"b0": seq.system.b0, "gamma": seq.system.gamma}
-        raw = replace(raw, provenance={**raw.provenance, **field, "parameters": dict(scan.runs[number])})
+        raw = replace(raw, provenance={**raw.provenance, "parameters": dict(scan.runs[number])})
         with clock.phase("reconstruct", f"{what}: reconstructing"):
             if raw.recon is not None:
                 images.append(replace(reconstruct(raw), name=scan.name))

@@ -132,6 +132,8 @@ def simulate(
             "spoiling": spoiling,
             "tolerance": tolerance,
             "dtype": dtype,
+            "b0": seq.system.b0,
+            "gamma": seq.system.gamma,
             "n_spins": phantom.n_spins,
             "n_coils": len(clean),
             "n_steps": program.n_steps,
