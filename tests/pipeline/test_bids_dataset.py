@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,8 @@ from mrisim.data import Phantom
 from mrisim.errors import SpecError
 from mrisim.pipeline import run
 from mrisim.protocol import load_protocol
+
+BESIDE_PYTHON = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
 
 nib = pytest.importorskip("nibabel")
 
@@ -73,7 +77,7 @@ def test_uneven_slices_become_files_of_their_own(tmp_path):
 
 
 def errors(folder: Path) -> list[dict]:
-    command = shutil.which("bids-validator-deno")
+    command = shutil.which("bids-validator-deno", path=BESIDE_PYTHON)
     if command is None:
         pytest.skip("bids-validator-deno is not installed")
     answer = subprocess.run([command, "-r", "--format", "json", folder], capture_output=True, text=True, timeout=120)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import get_args
 
@@ -16,6 +18,8 @@ from mrisim.errors import ConsistencyError
 from mrisim.io import bids
 from mrisim.protocol import BidsSuffix
 from mrisim.sequence import load_sequence
+
+BESIDE_PYTHON = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
 
 nib = pytest.importorskip("nibabel")
 GRID = Grid.of((4, 3, 2), (1e-3, 2e-3, 3e-3), thickness=2.5e-3)
@@ -150,7 +154,7 @@ def dataset(*series, **more):
 
 
 def validator_errors(folder: Path) -> list[dict]:
-    command = shutil.which("bids-validator-deno") or ""
+    command = shutil.which("bids-validator-deno", path=BESIDE_PYTHON) or ""
     if not command:
         pytest.skip("bids-validator-deno is not installed")
     answer = subprocess.run([command, "-r", "--format", "json", folder], capture_output=True, text=True, timeout=120)
