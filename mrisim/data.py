@@ -103,6 +103,7 @@ class Phantom:
     b1: Float[Array, " spins"]  # transmit field relative to nominal [1]
     t2_prime: Float[Array, " spins"]  # [s], infinity allowed
     lorentz: Float[Array, " spins"]  # [1]
+    diffusion: Float[Array, "spins components"]  # one coefficient, or the tensor xx, yy, zz, xy, xz, yz [m²/s]
     field: float | None = None  # field strength that the properties hold for [T]; host only
     model: Any = None  # the `mrisim.phantom.PhantomModel` that it was sampled from; host only
     sampling: Any = None  # the `mrisim.phantom.Sampling` that it was sampled with; host only
@@ -133,6 +134,7 @@ class Phantom:
         t2_prime: ArrayLike = np.inf,
         weight: ArrayLike = 1.0,
         lorentz: ArrayLike | None = None,
+        diffusion: ArrayLike = 0.0,
         field: float | None = None,
     ) -> Phantom:
         """Phantom from one value per isochromat; scalars are spread.
@@ -148,6 +150,8 @@ class Phantom:
                 low-discrepancy sequence, so a voxel needs many.
             weight: Weight of each isochromat in the signal.
             lorentz: Places in the line in (-1/2, 1/2), in place of that sequence.
+            diffusion: Coefficient, (spins,), or symmetric tensors, (spins, 3, 3) or (spins, 6) as xx, yy, zz, xy, xz,
+                yz [m²/s].
             field: Field strength that the properties hold for [T].
 
         Raises:
@@ -183,9 +187,16 @@ class Phantom:
                 continue
             arrays[name] = np.array(np.broadcast_to(values, (n,)))
         problems += check_properties(arrays)
+        tensors, wrong = _diffusion_columns(diffusion, n)
+        problems += wrong
         if problems:
             raise ConsistencyError(problems)
-        return Phantom(position=position, field=field, **arrays)
+        return Phantom(position=position, field=field, diffusion=tensors, **arrays)
+
+    def diffusion_tensors(self) -> Float[np.ndarray, "spins 6"]:
+        """Diffusion of each isochromat as a tensor xx, yy, zz, xy, xz, yz [m²/s]."""
+        given = np.asarray(self.diffusion)
+        return given if given.shape[1] == 6 else given * np.array([1.0, 1.0, 1.0, 0.0, 0.0, 0.0])
 
 
 _RULES = {
@@ -228,7 +239,34 @@ def check_properties(columns: Mapping[str, np.ndarray]) -> list[Problem]:
     return problems
 
 
-_SPIN_FIELDS = ["position", "weight", "pd", "t1", "t2", "df", "b1", "t2_prime", "lorentz"]
+def _diffusion_columns(given: ArrayLike, n: int) -> tuple[Float[np.ndarray, "spins components"], list[Problem]]:
+    """One column of coefficients, or six of tensors; and what is wrong with them."""
+    values = np.asarray(given, dtype=float)
+    path = "diffusion"
+    if values.shape == (n, 3, 3):
+        if not np.allclose(values, np.swapaxes(values, 1, 2), rtol=1e-6, atol=1e-16):
+            return values, [Problem("must be symmetric tensors, but is not", path=path)]
+        values = values[:, [0, 1, 2, 0, 0, 1], [0, 1, 2, 1, 2, 2]]
+    elif values.shape in ((), (n,)):
+        values = np.broadcast_to(values, (n,))[:, None].copy()
+    if values.shape not in ((n, 1), (n, 6)):
+        rule = f"must be a scalar or have shape ({n},), ({n}, 6) or ({n}, 3, 3), but has {values.shape}"
+        return values, [Problem(rule, path=path)]
+    if not np.isfinite(values).all():
+        return values, [Problem("must be finite, but holds nan or infinity", path=path)]
+    least = _least_eigenvalue(values)
+    if least < -1e-15:
+        return values, [Problem(f"must be nowhere negative, but is {least * 1e9:g} um^2/ms", path=path)]
+    return values, []
+
+
+def _least_eigenvalue(columns: Float[np.ndarray, "spins components"]) -> float:
+    if columns.shape[1] == 1:
+        return float(columns.min(initial=0.0))
+    return float(np.linalg.eigvalsh(columns[:, [[0, 3, 4], [3, 1, 5], [4, 5, 2]]]).min(initial=0.0))
+
+
+_SPIN_FIELDS = ["position", "weight", "pd", "t1", "t2", "df", "b1", "t2_prime", "lorentz", "diffusion"]
 jax.tree_util.register_dataclass(
     Phantom, data_fields=_SPIN_FIELDS, meta_fields=[], drop_fields=["field", "model", "sampling", "findings"]
 )
@@ -270,9 +308,15 @@ class ReadoutTable:
     labels: Mapping[str, Int[np.ndarray, " readouts"]]  # LIN, PAR, SLC, ECO, REP, AVG, SET, SEG, REV, …
     ts: Float[np.ndarray, " readouts"] | None = None  # as ti, from the last saturation of the slice [s]; nan without
 
+    b_matrix: Float[np.ndarray, "readouts 3 3"] | None = (
+        None  # of diffusion weighting at the center [s/m²]; nan unknown
+    )
+
     def __post_init__(self):
         if self.ts is None:
             object.__setattr__(self, "ts", np.full(len(self.start), np.nan))
+        if self.b_matrix is None:
+            object.__setattr__(self, "b_matrix", np.full((len(self.start), 3, 3), np.nan))
 
     def __len__(self) -> int:
         return len(self.start)
@@ -305,7 +349,8 @@ class RawData:
 class Image:
     """Complex image: axes (contrast, z, y, x). Its value is the mean of pd · M⁺ over the voxel.
 
-    `coordinates` hold what distinguishes the contrasts, one value each: te, ti, ts, tr [s], flip [rad].
+    `coordinates` hold what distinguishes the contrasts, one value each: te, ti, ts, tr, time [s], flip [rad]; and
+    b_matrix, (contrast, 3, 3) [s/m²], where it is known.
     """
 
     data: Complex[np.ndarray, "contrast z y x"]

@@ -96,6 +96,7 @@ _LAYOUT: dict[type, dict[str, _Part]] = {
         "ts": _Array("s"),
         "tr": _Array("s"),
         "flip": _Array("rad"),
+        "b_matrix": _Array("s/m^2"),
         "labels": _Table({}),
     },
     Phantom: {
@@ -108,6 +109,7 @@ _LAYOUT: dict[type, dict[str, _Part]] = {
         "b1": _Array("1"),
         "t2_prime": _Array("s"),
         "lorentz": _Array("1"),
+        "diffusion": _Array("m^2/s"),
         "field": _Value(float),
         "findings": _Json(_findings),
     },
@@ -125,7 +127,9 @@ _LAYOUT: dict[type, dict[str, _Part]] = {
     Image: {
         "data": _Array(""),
         "grid": _Nested(Grid),
-        "coordinates": _Table({"te": "s", "ti": "s", "ts": "s", "tr": "s", "flip": "rad"}),
+        "coordinates": _Table(
+            {"te": "s", "ti": "s", "ts": "s", "tr": "s", "flip": "rad", "time": "s", "b_matrix": "s/m^2"}
+        ),
         "name": _Value(str),
         "unit": _Value(str),
         "findings": _Json(_findings),

@@ -49,7 +49,7 @@ class Parameter(Strict):
 class CustomTissue(Strict):
     """A tissue of one's own: properties that replace those of the tissue it extends; without one, T1 and T2 are due.
 
-    ADC is kept with the tissue; no engine of this version moves spins.
+    ADC is the coefficient of free diffusion, the same in all directions.
     """
 
     extends: str | None = None

@@ -14,13 +14,13 @@ import numpy as np
 
 from mrisim import data
 from mrisim._types import Complex, Float, Int
-from mrisim.errors import ConsistencyError, Finding, Problem, ResourceError
+from mrisim.errors import ConsistencyError, Problem, ResourceError
 from mrisim.phantom.fields import DipoleMap, Polynomial, dipole_map
 from mrisim.phantom.sampling import CHUNK, Sampling
 from mrisim.phantom.shapes import Prism, Ribbon, Shape
 from mrisim.phantom.tissues import Tissue
 
-BYTES_PER_SPIN = 11 * 8
+BYTES_PER_SPIN = 12 * 8
 """Columns of a `data.Phantom` in float64."""
 
 
@@ -232,15 +232,7 @@ class PhantomModel:
         if len(columns["weight"]) == 0:
             rule = "must hold at least one isochromat with signal in the extent asked for, but holds none"
             raise ConsistencyError(Problem(rule, "Move the geometry's center or enlarge the slab", path="phantom"))
-        return data.Phantom(**columns, field=self.field, model=self, sampling=sampling, findings=self.findings)
-
-    @property
-    def findings(self) -> tuple[Finding, ...]:
-        """What the phantom says and no engine simulates."""
-        names = [tissue.name for tissue in self.tissues if any(s.diffusion is not None for s in tissue.species)]
-        return (
-            (Finding("diffusion", f"the ADC of {', '.join(names)} has no effect: spins do not move"),) if names else ()
-        )
+        return data.Phantom(**columns, field=self.field, model=self, sampling=sampling)
 
     def _within(self, sampling: Sampling) -> tuple[Float[np.ndarray, " 3"], Float[np.ndarray, " 3"]]:
         """Corners of a box along the logical axes, about the sampling's center, that holds all shapes [m]."""
@@ -279,6 +271,7 @@ class PhantomModel:
             "b1": self.b1_at(position),
             "t2_prime": table["t2_prime"][kind] if self.t2_prime else np.full(len(spin), np.inf),
             "lorentz": lorentz[spin],
+            "diffusion": table["diffusion"][kind][:, None],
         }
 
     @functools.cached_property
@@ -287,8 +280,9 @@ class PhantomModel:
         lists = [[s for s in tissue.species if s.pd * s.share > 0.0] for tissue in self.tissues]
         count = np.array([len(species) for species in lists])
         flat = [s for species in lists for s in species]
-        names = ("share", "pd", "t1", "t2", "shift", "t2_prime")
-        return {name: np.array([getattr(s, name) for s in flat]) for name in names}, np.cumsum(count) - count, count
+        names = ("share", "pd", "t1", "t2", "shift", "t2_prime", "diffusion")
+        columns = {name: np.array([getattr(s, name) for s in flat], dtype=float) for name in names}
+        return columns, np.cumsum(count) - count, count
 
     def _point_spins(self, sampling: Sampling) -> list[dict[str, np.ndarray]]:
         half = 0.5 * np.asarray(sampling.extent) * (1.0 + 1e-12)

@@ -29,7 +29,7 @@ class Species:
     t2: float  # [s]
     t2_prime: float  # [s], infinity allowed
     pd: float  # proton density of the whole tissue relative to water [1]
-    diffusion: float | None = None  # apparent diffusion coefficient [m²/s], None where unknown
+    diffusion: float = 0.0  # apparent diffusion coefficient [m²/s]
 
 
 @dataclass(frozen=True, kw_only=True)

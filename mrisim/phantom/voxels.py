@@ -173,6 +173,7 @@ class VoxelModel:
             columns["df"] = columns["df"] + b0[keep]
             columns["b1"] = columns["b1"] * b1[keep]
             weight = np.full(int(keep.sum()), unit)
+            columns["diffusion"] = np.zeros((len(weight), 1))
             parts.append({"position": position[keep], "weight": weight, "lorentz": lorentz[keep], **columns})
         return parts
 

@@ -16,7 +16,7 @@ from mrisim.encoding.lowrank import split_in_time
 from mrisim.encoding.nufft import from_image, to_image
 from mrisim.errors import ConsistencyError, Finding, Problem
 from mrisim.recon import cartesian
-from mrisim.recon.placement import COORDINATES, _contrasts, _image_readouts, _Readouts, _slices
+from mrisim.recon.placement import COORDINATES, _contrasts, _image_readouts, _Readouts, _slices, further_coordinates
 
 TOLERANCE = 1e-5  # of the transforms
 _COARSE = 1e-3  # of those that make the weights
@@ -223,4 +223,5 @@ def _coordinates(
         values = np.asarray(getattr(table, name), dtype=float)[readouts.rows] + (shift if name == "te" else 0.0)
         groups = [values[(contrast == c) & ~np.isnan(values)] for c in range(n_contrasts)]
         found[name] = np.array([np.median(group) if len(group) else np.nan for group in groups])
-    return found
+    rows = [np.flatnonzero(contrast == c) for c in range(n_contrasts)]
+    return {**found, **further_coordinates(raw, readouts.rows, time[readouts.sample[central]], rows)}

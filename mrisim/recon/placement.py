@@ -312,4 +312,24 @@ def _coordinates(
         if spread > 1e-3 * np.nanmax(np.abs(column), initial=0.0):
             text = f"{name} differs by {spread:.4g} between slices or averages of one image, and its median is used"
             findings.append(Finding("coordinates", text))
-    return coordinates, tuple(findings)
+    middle = np.asarray(raw.readouts.start)[readouts.rows] + np.asarray(raw.readouts.count)[readouts.rows] // 2
+    time = np.asarray(raw.time)[middle]
+    groups = [np.flatnonzero(central & (contrast == c)) for c in range(n_contrasts)]
+    return {**coordinates, **further_coordinates(raw, readouts.rows, time, groups)}, tuple(findings)
+
+
+def further_coordinates(
+    raw: RawData, rows: Int[np.ndarray, " used"], time: Float[np.ndarray, " used"], groups: list[np.ndarray]
+) -> dict[str, np.ndarray]:
+    """When each contrast was at the center of k-space, and its b-matrix where that is known.
+
+    Args:
+        raw: Samples with their readout table.
+        rows: Rows of the table that are used.
+        time: Of each at its center [s].
+        groups: For each contrast the used rows that go through the center of k-space.
+    """
+    b_matrix = np.asarray(raw.readouts.b_matrix)[rows]
+    found = {"time": np.array([np.median(time[group]) if len(group) else np.nan for group in groups])}
+    weighted = [np.median(b_matrix[group], axis=0) if len(group) else np.full((3, 3), np.nan) for group in groups]
+    return found if np.isnan(weighted).any() else {**found, "b_matrix": np.stack(weighted)}

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from mrisim.data import Geometry
+from mrisim.data import Geometry, Phantom
 from mrisim.errors import ConsistencyError, ResourceError
 from mrisim.phantom.sampling import Sampling, generators, lattice, line_places, stagger
 
@@ -161,3 +162,18 @@ def test_staggered_columns_keep_the_distance_of_their_isochromats():
     every = stagger(np.stack(np.meshgrid(np.arange(100), np.arange(100)), axis=-1).reshape(-1, 2))
     assert np.abs(every).max() < 0.5
     assert abs(every.mean()) < 4 * every.std() / 100  # of ten thousand
+
+
+def test_diffusion_is_a_coefficient_or_a_tensor_per_isochromat() -> None:
+    tensor = np.array([[2.0, 0.3, 0.1], [0.3, 1.0, 0.2], [0.1, 0.2, 0.5]]) * 1e-9
+    made = {"position": np.zeros((2, 3)), "t1": 1.0, "t2": 0.1}
+    water = Phantom.from_arrays(**made, diffusion=[1e-9, 2e-9])
+    fibre = Phantom.from_arrays(**made, diffusion=np.stack([tensor, tensor]))
+    assert water.diffusion.shape == (2, 1)
+    np.testing.assert_array_equal(water.diffusion_tensors()[1], [2e-9, 2e-9, 2e-9, 0, 0, 0])
+    np.testing.assert_array_equal(
+        fibre.take([1]).diffusion_tensors(), np.array([[2.0, 1.0, 0.5, 0.3, 0.1, 0.2]]) * 1e-9
+    )
+    for wrong, text in ((-1e-9, "must be nowhere negative, but is -1 um^2/ms"), (np.zeros(3), "has (3,)")):
+        with pytest.raises(ConsistencyError, match=re.escape(text)):
+            Phantom.from_arrays(**made, diffusion=wrong)
