@@ -11,7 +11,7 @@ import time
 import pytest
 
 from mrisim import __version__
-from mrisim.cli import assignments
+from mrisim.cli.options import assignments
 from mrisim.errors import SpecError
 from mrisim.paths import library_files
 
