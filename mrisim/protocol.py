@@ -77,7 +77,7 @@ class MapModel(BaseModel):
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
-    fit: str = Field(description="inversion_recovery, saturation_recovery, monoexponential")
+    fit: str = Field(description="name of a fit, such as inversion_recovery")
     series: str = Field(default="", alias="from", description="scan whose images are fitted")
 
 

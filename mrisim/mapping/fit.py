@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,23 +11,15 @@ import numpy as np
 from mrisim._types import Bool, Float
 from mrisim.data import Image, ParameterMap
 from mrisim.errors import ConsistencyError, Problem
-from mrisim.mapping import t1 as t1_fits
-from mrisim.mapping import t2 as t2_fits
+from mrisim.mapping import relaxation
+from mrisim.mapping.method import Given, Method
 from mrisim.mapping.separable import FitResult
 
+METHODS: dict[str, Method] = {**relaxation.METHODS}
+MAPS = tuple(dict.fromkeys(name for method in METHODS.values() for name in method.outputs))
 THRESHOLD = 0.05  # of the largest magnitude in the series; below it in every contrast, a voxel is background
-OUTPUTS = {"T1": ("t1", "s"), "T2": ("t2", "s"), "T2star": ("t2", "s"), "PD": ("m0", "1")}
 EQUAL = 1e-3  # relative; settings that the model takes as constant may differ by this much over the series
-
-
-@dataclass(frozen=True)
-class Method:
-    """A fit that a specification can name."""
-
-    run: Callable[[Image, Float[np.ndarray, "voxels n"], Mapping[str, Any], Any], FitResult]
-    options: tuple[str, ...]  # beyond fit, from and threshold
-    maps: tuple[str, ...]  # what it can make
-    constant: tuple[str, ...]  # coordinates that must not change over the series
+_COMMON = ("fit", "from", "threshold")
 
 
 def fit_maps(
@@ -36,15 +27,13 @@ def fit_maps(
 ) -> dict[str, ParameterMap]:
     """Fit parameter maps to an image series, or to several series by name.
 
-    A specification names for each map (`T1`, `T2`, `T2star`, `PD`) its `fit` and options:
+    A specification names for each map its `fit`, and
 
-    * `inversion_recovery` → T1: `data: complex` or `magnitude` (where not given, as the image is).
-    * `saturation_recovery` → T1, PD: over the coordinate `ts` (saturation to excitation) where an image has it, else
-      over TR; there, `spin_echo: true` for spin echoes, whose saturation depends on TE.
-    * `monoexponential` → T2, T2star, PD: `t1: T1` takes another map of the same call to undo the saturation of separate
-      spin echoes of finite TR. PD is the amplitude at TE = 0. Biased for echo trains: `mapping.t2.fit_monoexponential`.
-    * all: `from`, the name of the series; `threshold`, the share of the largest magnitude in the series below which a
-      voxel is background (0.05).
+    * `from`, the name of the series;
+    * `threshold`, the share of the largest magnitude in the series below which a voxel is background (0.05);
+    * the options of the fit; those such as `t1: T1` take another map of the same call.
+
+    docs/maps.md lists the fits and their options.
 
     TE, TI, TS and TR come from the coordinates of the image. Where TR is nan, the scan starts from equilibrium.
 
@@ -95,8 +84,8 @@ def check_maps(maps: Mapping[str, Mapping[str, Any]]) -> list[Problem]:
     """What is wrong with a specification, as far as it can be told before there are images.
 
     Example:
-        >>> print(*check_maps({"T3": {"fit": "monoexponential"}}))
-        maps.T3: must be one of T1, T2, T2star, PD, but is 'T3'.
+        >>> print(*check_maps({"T2": {"fit": "monoexponential", "threshold": 2}}))
+        maps.T2.threshold: must be a share from 0 to below 1, but is '2'.
     """
     return [problem for name, spec in maps.items() for problem in _check(name, spec, maps)]
 
@@ -109,76 +98,51 @@ def _fit(
     _check_constant(name, method, image)
     peak = np.abs(image.data).max(axis=0)
     foreground = (peak > 0) & (peak >= float(spec.get("threshold", THRESHOLD)) * peak.max())
+    inputs = {
+        option: _voxels(f"maps.{name}.{option}", done[spec[option]], image, foreground)
+        for option in method.inputs
+        if option in spec
+    }
     signal = np.moveaxis(image.data, 0, -1)[foreground]
-    given = None
-    if "t1" in spec:
-        given = done[spec["t1"]]
-        if given.data.shape != peak.shape or not np.allclose(given.grid.positions(), image.grid.positions(), atol=1e-6):
-            raise ConsistencyError(
-                Problem("must lie on the grid of the images, but lies on another", path=f"maps.{name}.t1")
-            )
-        given = given.data[foreground]
-    return method.run(image, signal, spec, given), foreground
+    given = Given(image=image, signal=signal, spec=spec, maps=inputs, foreground=foreground)
+    return method.run(given), foreground
+
+
+def _voxels(
+    path: str, other: ParameterMap, image: Image, foreground: Bool[np.ndarray, "z y x"]
+) -> Float[np.ndarray, " voxels"]:
+    """Another map at the voxels that are fitted."""
+    if other.data.shape != foreground.shape or not np.allclose(
+        other.grid.positions(), image.grid.positions(), atol=1e-6
+    ):
+        raise ConsistencyError(Problem("must lie on the grid of the images, but lies on another", path=path))
+    return other.data[foreground]
 
 
 def _to_map(
     name: str, spec: Mapping[str, Any], image: Image, fit: FitResult, foreground: Bool[np.ndarray, "z y x"]
 ) -> ParameterMap:
-    output, unit = OUTPUTS[name]
+    output = METHODS[spec["fit"]].outputs[name]
 
     def place(values: np.ndarray) -> np.ndarray:
-        full = np.full(foreground.shape, np.nan)
-        full[foreground] = np.abs(values)
+        full = np.full((*foreground.shape, *values.shape[1:]), np.nan)
+        full[foreground] = np.abs(values) if np.iscomplexobj(values) else values
         return full
 
     mask = np.zeros(foreground.shape, dtype=bool)
     mask[foreground] = fit.converged
     counts = {"background": int((~foreground).sum()), **fit.counts}
     threshold = float(spec.get("threshold", THRESHOLD))
+    error = fit.standard_error.get(output.key)
     return ParameterMap(
         name=name,
-        unit=unit,
-        data=place(fit[output]),
+        unit=output.unit,
+        data=place(fit[output.key]),
         grid=image.grid,
-        standard_error=place(fit.standard_error[output]),
+        standard_error=None if error is None else place(error),
         mask=mask,
         provenance={"fit": dict(spec), "counts": counts, "threshold": threshold},
     )
-
-
-def _inversion_recovery(image: Image, signal: np.ndarray, spec: Mapping[str, Any], t1: None) -> FitResult:
-    magnitude = bool(image.provenance.get("recon", {}).get("magnitude", False)) or not np.iscomplexobj(signal)
-    if "data" in spec:
-        magnitude = spec["data"] == "magnitude"
-    return t1_fits.fit_inversion_recovery(signal, image.coordinates["ti"], magnitude=magnitude)
-
-
-def _saturation_recovery(image: Image, signal: np.ndarray, spec: Mapping[str, Any], t1: None) -> FitResult:
-    te = image.coordinates["te"] if spec.get("spin_echo", False) else None
-    recovery = image.coordinates["ts"] if _has_ts(image) else _repetition_times(image)
-    return t1_fits.fit_saturation_recovery(signal, recovery, te=te)
-
-
-def _monoexponential(image: Image, signal: np.ndarray, spec: Mapping[str, Any], t1: np.ndarray | None) -> FitResult:
-    tr = None if t1 is None else _repetition_times(image)
-    return t2_fits.fit_monoexponential(signal, image.coordinates["te"], t1=t1, tr=tr)
-
-
-METHODS = {
-    "inversion_recovery": Method(_inversion_recovery, ("data",), ("T1",), ("te", "tr", "flip")),
-    "saturation_recovery": Method(_saturation_recovery, ("spin_echo",), ("T1", "PD"), ("te", "ti", "flip")),
-    "monoexponential": Method(_monoexponential, ("t1",), ("T2", "T2star", "PD"), ("ti", "ts", "tr", "flip")),
-}
-SETTING = {"inversion_recovery": "ti", "saturation_recovery": "tr", "monoexponential": "te"}
-
-
-def _has_ts(image: Image) -> bool:
-    return bool(np.isfinite(np.asarray(image.coordinates.get("ts", np.nan), dtype=float)).all())
-
-
-def _repetition_times(image: Image) -> Float[np.ndarray, " contrast"]:
-    tr = np.asarray(image.coordinates.get("tr", np.full(len(image.data), np.nan)), dtype=float)
-    return np.where(np.isnan(tr), np.inf, tr)
 
 
 def _check_constant(name: str, method: Method, image: Image) -> None:
@@ -201,41 +165,44 @@ def _series(name: str, spec: Mapping[str, Any], series: Mapping[str, Image]) -> 
 
 def _check(name: str, spec: Mapping[str, Any], maps: Mapping[str, Mapping[str, Any]]) -> list[Problem]:
     path = f"maps.{name}"
-    if name not in OUTPUTS:
-        return [Problem(f"must be one of {', '.join(OUTPUTS)}, but is '{name}'{_close(name, OUTPUTS)}", path=path)]
+    if name not in MAPS:
+        return [Problem(f"must be one of {', '.join(MAPS)}, but is '{name}'{_close(name, MAPS)}", path=path)]
     fit = spec.get("fit")
     if not isinstance(fit, str) or fit not in METHODS:
         return [
             Problem(f"must be one of {', '.join(METHODS)}, but is '{fit}'{_close(fit, METHODS)}", path=f"{path}.fit")
         ]
     method, problems = METHODS[fit], []
-    if name not in method.maps:
-        problems.append(
-            Problem(f"must be a fit that gives {name}, but {fit} gives {', '.join(method.maps)}", path=f"{path}.fit")
-        )
-    allowed = ("fit", "from", "threshold", *method.options)
+    if name not in method.outputs:
+        rule = f"must be a fit that gives {name}, but {fit} gives {', '.join(method.outputs)}"
+        problems.append(Problem(rule, path=f"{path}.fit"))
+    allowed = (*_COMMON, *method.options, *method.inputs)
     for key in spec:
         if key not in allowed:
             rule = f"must be one of {', '.join(allowed)}, but is '{key}'{_close(key, allowed)}"
             problems.append(Problem(rule, path=f"{path}.{key}"))
-    return [*problems, *_check_values(path, spec, maps)]
+    return [*problems, *_check_values(path, method, spec, maps)]
 
 
-def _check_values(path: str, spec: Mapping[str, Any], maps: Mapping[str, Any]) -> list[Problem]:
+def _check_values(path: str, method: Method, spec: Mapping[str, Any], maps: Mapping[str, Any]) -> list[Problem]:
     problems = []
-    if spec.get("data", "complex") not in ("complex", "magnitude"):
-        problems.append(Problem(f"must be complex or magnitude, but is '{spec['data']}'", path=f"{path}.data"))
-    if not isinstance(spec.get("spin_echo", False), bool):
-        problems.append(Problem(f"must be true or false, but is '{spec['spin_echo']}'", path=f"{path}.spin_echo"))
+    for option, rule in method.options.items():
+        wrong = rule(spec[option]) if option in spec else ""
+        if wrong:
+            problems.append(Problem(wrong, path=f"{path}.{option}"))
     threshold = spec.get("threshold", THRESHOLD)
     if isinstance(threshold, bool) or not isinstance(threshold, (int, float)) or not 0 <= threshold < 1:
         problems.append(Problem(f"must be a share from 0 to below 1, but is '{threshold}'", path=f"{path}.threshold"))
-    if "t1" in spec:
-        given = maps.get(spec["t1"]) if isinstance(spec["t1"], str) else None
-        if given is None or str(given.get("fit")) not in METHODS or spec["t1"] != "T1":
-            rule = f"must name the T1 map of the same specification, but is '{spec['t1']}'"
-            problems.append(Problem(rule, "Add T1: {fit: inversion_recovery}", f"{path}.t1"))
+    for option, needed in method.inputs.items():
+        if option in spec and (spec[option] != needed or str(maps.get(needed, {}).get("fit")) not in METHODS):
+            rule = f"must name the {needed} map of the same specification, but is '{spec[option]}'"
+            problems.append(Problem(rule, f"Add {needed}: {{fit: {_first_fit(needed)}}}", f"{path}.{option}"))
     return problems
+
+
+def _first_fit(name: str) -> str:
+    """A fit that gives a map."""
+    return next(fit for fit, method in METHODS.items() if name in method.outputs)
 
 
 def _check_series(path: str, spec: Mapping[str, Any], series: Mapping[str, Image]) -> list[Problem]:
@@ -245,20 +212,12 @@ def _check_series(path: str, spec: Mapping[str, Any], series: Mapping[str, Image
     if not single and spec.get("from") not in series and (len(series) > 1 or "from" in spec):
         rule = f"must be one of the series {', '.join(series)}, but is '{spec.get('from')}'"
         return [Problem(rule, path=f"{path}.from")]
-    image = _series("", spec, series)
-    setting = SETTING[spec["fit"]]
-    values = np.asarray(image.coordinates.get(setting, np.nan), dtype=float)
-    if spec.get("spin_echo", False) is True and _has_ts(image):
-        rule = "must be left out where ts is known, because the refocusing pulse comes after the recovery, but is given"
-        return [Problem(rule, path=f"{path}.spin_echo")]
-    delays = np.isnan(np.asarray(image.coordinates.get("ts", np.nan), dtype=float))
-    if setting == "tr" and delays.any() and not delays.all():
-        rule = "must have images with a ts each or none at all, but ts is unknown for some"
-        return [Problem(rule, "Leave out the scans without a saturation", f"{path}.fit")]
-    if setting != "tr" and np.isnan(values).any():
+    image, method = _series("", spec, series), METHODS[spec["fit"]]
+    setting = method.setting
+    if setting and np.isnan(np.asarray(image.coordinates.get(setting, np.nan), dtype=float)).any():
         rule = f"must have images with a {setting} each, but {setting} is unknown for some"
         return [Problem(rule, "Reconstruct a sequence that has one, or set the image's coordinates", f"{path}.fit")]
-    return []
+    return method.check(path, spec, image)
 
 
 def _close(word: object, known: Any) -> str:
@@ -267,5 +226,16 @@ def _close(word: object, known: Any) -> str:
 
 
 def _in_order(maps: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Maps that others need come first; only T1 is needed by others, and needs none."""
-    return sorted(maps, key=lambda name: "t1" in maps[name])
+    """Maps that others need come before these."""
+    order: list[str] = []
+
+    def visit(name: str) -> None:
+        if name not in order:
+            for option, needed in METHODS[maps[name]["fit"]].inputs.items():
+                if option in maps[name] and needed != name:
+                    visit(needed)
+            order.append(name)
+
+    for name in maps:
+        visit(name)
+    return order

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from mrisim.errors import SpecError
+from mrisim.mapping.fit import METHODS
 from mrisim.pipeline import run
 
-FITS = "must be one of inversion_recovery, saturation_recovery, monoexponential"
+FITS = f"must be one of {', '.join(METHODS)}"
 EXAM = "mrisim: 1\nprotocol: x\nphantom: brain\nscans: {a: {sequence: spin_echo, each: {TE: [12 ms, 20 ms]}}}\n"
 
 

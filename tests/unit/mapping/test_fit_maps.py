@@ -11,6 +11,7 @@ import pytest
 from mrisim.data import Grid, Image
 from mrisim.errors import ConsistencyError
 from mrisim.mapping import fit_maps
+from mrisim.mapping.fit import MAPS, METHODS
 
 TI = np.array([0.05, 0.15, 0.4, 1.1, 2.5])
 TE = np.array([0.012, 0.05, 0.1, 0.16])
@@ -146,11 +147,11 @@ REFUSED = {
     "nothing": ({}, ["maps: must name at least one map, but is empty. Add T2: {fit: monoexponential}."]),
     "map": (
         {"T2Star": ECHOES},
-        ["maps.T2Star: must be one of T1, T2, T2star, PD, but is 'T2Star' (did you mean 'T2star'?)."],
+        [f"maps.T2Star: must be one of {', '.join(MAPS)}, but is 'T2Star' (did you mean 'T2star'?)."],
     ),
     "fit": (
         {"T1": {**INVERSION, "fit": "inversion"}},
-        [("maps.T1.fit: must be one of inversion_recovery, saturation_recovery, monoexponential, but is 'inversion' "
+        [(f"maps.T1.fit: must be one of {', '.join(METHODS)}, but is 'inversion' "
           "(did you mean 'inversion_recovery'?).")],
     ),
     "fit of another map": (
