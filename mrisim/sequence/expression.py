@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import lru_cache
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from mrisim.errors import Problem, SpecError
-from mrisim.sequence.functions import FUNCTIONS, Call
+from mrisim.sequence.functions import FUNCTIONS, Call, Function
 from mrisim.sequence.values import ONES, SNAP, Quantity, Table, Value, as_whole, check_room, floor, from_si, item, stack
 from mrisim.source import did_you_mean
 from mrisim.units import ANGLE, NUMBER, NUMBER_PATTERN, UNIT_PATTERN, unit
@@ -26,7 +27,7 @@ MAX_TREE = 500
 MAX_POWER = 16
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
-CONSTANTS = {"pi": np.pi}
+CONSTANTS: Mapping[str, complex] = {"pi": np.pi}
 
 
 class Scope(Protocol):
@@ -45,6 +46,23 @@ class Scope(Protocol):
         ...
 
 
+class Records(Protocol):
+    """A scope with numbered records, such as `echo[-1].center`."""
+
+    def record(self, name: str, index: Quantity, part: str) -> Value:
+        """Value of a part of the records with these numbers."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Dialect:
+    """Which words an expression may use beyond names: functions, constants, numbered records."""
+
+    functions: Mapping[str, Function]
+    constants: Mapping[str, complex]
+    records: frozenset[str] = frozenset()
+
+
 @dataclass(frozen=True, eq=False)
 class Expression:
     """Parsed text, ready to be evaluated in any scope."""
@@ -52,11 +70,12 @@ class Expression:
     text: str
     tree: ast.expr
     literals: tuple[Quantity, ...]
+    dialect: Dialect
     names: frozenset[str] = field(default_factory=frozenset)  # first parts of the names that it refers to
     dotted: frozenset[tuple[str, ...]] = field(default_factory=frozenset)
 
     def evaluate(self, scope: Scope) -> Value:
-        """Value in a scope.
+        """Value in a scope; one that has the dialect's records, where it has any.
 
         Raises:
             SpecError: dimensions that do not fit, undefined values, names that are not there.
@@ -75,13 +94,18 @@ _ATOM_UNITS = ("s", "ms", "us", "m", "cm", "mm", "um", "rad", "deg", "Hz", "kHz"
 _PLACEHOLDER = "__literal_{}"
 
 
+SEQUENCE = Dialect(FUNCTIONS, CONSTANTS)
+"""What expressions of a sequence are made of."""
+
+
 @lru_cache(maxsize=4096)
-def parse_expression(text: str, gamma: float) -> Expression:
+def parse_expression(text: str, gamma: float, dialect: Dialect = SEQUENCE) -> Expression:
     """Expression of a text.
 
     Args:
         text: For example `max(n, 0) * spoil + 5 deg`.
         gamma: Gyromagnetic ratio over 2 pi [Hz/T], for units such as mT/m.
+        dialect: Its words.
 
     Raises:
         SpecError: no expression of the language.
@@ -110,12 +134,12 @@ def parse_expression(text: str, gamma: float) -> Expression:
     except (SyntaxError, ValueError, MemoryError, RecursionError):
         rule = f"must be an expression, but is '{_short(text)}'"
         raise SpecError(Problem(rule, _syntax_remedy(text))) from None
-    _check_tree(tree, text)
+    _check_tree(tree, text, dialect.records)
     names = frozenset(n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and not n.id.startswith("__"))
     dotted = frozenset(_dotted(n) for n in ast.walk(tree) if isinstance(n, ast.Attribute) and _is_dotted(n))
     called = {n.func.id for n in ast.walk(tree) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)}
-    names -= {name for name in called if name in FUNCTIONS}
-    return Expression(text.strip(), tree, tuple(literals), names, dotted)
+    names -= {name for name in called if name in dialect.functions}
+    return Expression(text.strip(), tree, tuple(literals), dialect, names, dotted)
 
 
 def _syntax_remedy(text: str) -> str:
@@ -139,7 +163,7 @@ _REFUSED = (ast.MatMult, ast.LShift, ast.RShift, ast.BitOr, ast.BitAnd, ast.BitX
             ast.In, ast.NotIn)  # fmt: skip
 
 
-def _check_tree(tree: ast.expr, text: str) -> None:
+def _check_tree(tree: ast.expr, text: str, records: frozenset[str]) -> None:
     nodes = list(ast.walk(tree))
     if len(nodes) > MAX_TREE:
         raise SpecError(f"must be an expression of at most {MAX_TREE} parts, but has {len(nodes)}")
@@ -152,7 +176,7 @@ def _check_tree(tree: ast.expr, text: str) -> None:
             raise SpecError(f"must be numbers and names, but '{_short(text)}' holds {node.value!r}")
         if isinstance(node, ast.Name) and not (NAME.fullmatch(node.id) or node.id.startswith("__literal_")):
             raise SpecError(f"must have names of letters, digits and _, but has '{_short(node.id)}'")
-        if isinstance(node, ast.Attribute) and not _is_dotted(node):
+        if isinstance(node, ast.Attribute) and not (_is_dotted(node) or _is_record(node, records)):
             raise SpecError(f"must name a property as event.part.property, but is '{_short(text)}'")
 
 
@@ -167,6 +191,12 @@ def _is_dotted(node: ast.expr) -> bool:
     while isinstance(node, ast.Attribute):
         node = node.value
     return isinstance(node, ast.Name)
+
+
+def _is_record(node: ast.Attribute, records: frozenset[str]) -> bool:
+    """Whether it is a part of a numbered record, such as `echo[-1].center`."""
+    inner = node.value
+    return isinstance(inner, ast.Subscript) and isinstance(inner.value, ast.Name) and inner.value.id in records
 
 
 def _dotted(node: ast.expr) -> tuple[str, ...]:
@@ -216,13 +246,20 @@ class _Evaluator(ast.NodeVisitor):
             return self.expression.literals[int(node.id.removeprefix("__literal_"))]
         if node.id in ("true", "false"):
             return Quantity(np.full(ONES, node.id == "true"))
-        if node.id in CONSTANTS:
-            return Quantity(np.full(ONES, CONSTANTS[node.id]))
-        if node.id in FUNCTIONS:
+        dialect = self.expression.dialect
+        if node.id in dialect.constants:
+            return Quantity(np.full(ONES, dialect.constants[node.id]))
+        if node.id in dialect.records:
+            raise SpecError(f"must name a part of one {node.id} such as {node.id}[-1].center, but does not")
+        if node.id in dialect.functions:
             raise SpecError(f"must call the function {node.id} with arguments in parentheses, but does not")
         return self.scope.lookup(node.id)
 
     def visit_Attribute(self, node: ast.Attribute) -> Value:
+        if isinstance(node.value, ast.Subscript):
+            assert isinstance(node.value.value, ast.Name)
+            scope: Any = self.scope  # has records, since the dialect has
+            return scope.record(node.value.value.id, self.number(node.value.slice), node.attr)
         return self.scope.attribute(_dotted(node))
 
     def visit_List(self, node: ast.List) -> Value:
@@ -251,6 +288,8 @@ class _Evaluator(ast.NodeVisitor):
             return Quantity(values_a + values_b, a.dimension, is_list)
         if isinstance(node.op, ast.Sub):
             return Quantity(values_a - values_b, a.dimension, is_list)
+        self._real(node.left, a)
+        self._real(node.right, b)
         quotient = floor(values_a / values_b)
         if isinstance(node.op, ast.FloorDiv):
             return Quantity(quotient, NUMBER, is_list)
@@ -276,12 +315,18 @@ class _Evaluator(ast.NodeVisitor):
                 f"'{self.spell(right)}' a {b.dimension}"
             )
 
+    def _real(self, node: ast.expr, value: Quantity) -> None:
+        if value.is_complex:
+            raise SpecError(f"must be real here, but '{self.spell(node)}' is complex. Take abs(), real() or angle()")
+
     def visit_Compare(self, node: ast.Compare) -> Value:
         result = np.full(ONES, True)
         nodes = [node.left, *node.comparators]
         for left, operator, right in zip(nodes, node.ops, nodes[1:], strict=False):
             a, b = self.number(left), self.number(right)
             self._same(left, a, right, b)
+            self._real(left, a)
+            self._real(right, b)
             if a.is_list or b.is_list:
                 raise SpecError(f"must compare numbers, but '{self.spell(node)}' compares a list")
             check_room([result.shape, a.values.shape, b.values.shape])
@@ -322,39 +367,47 @@ class _Evaluator(ast.NodeVisitor):
         if not isinstance(node.func, ast.Name):
             raise SpecError(f"must call functions of the language only, but calls '{self.spell(node.func)}'")
         name = node.func.id
-        if name not in FUNCTIONS:
+        functions = self.expression.dialect.functions
+        if name not in functions:
             return self._apply(node, name)
-        function = FUNCTIONS[name]
+        function = functions[name]
         if any(keyword.arg is None for keyword in node.keywords):
             raise SpecError(f"must give the arguments of {name} one by one, but has '**'")
         given = {keyword.arg: keyword.value for keyword in node.keywords}
         nodes = dict(zip(function.arguments, node.args, strict=False))
         known = len(node.args) <= len(function.arguments) and set(given) <= set(function.arguments) - set(nodes)
-        if function.arguments and (not known or len(nodes | given) != len(function.arguments)):
-            raise SpecError(f"must call {name}({', '.join(function.arguments)}), but is '{self.spell(node)}'")
+        required = set(function.arguments) - set(function.optional)
+        if function.arguments and not (known and required <= set(nodes | given)):
+            raise SpecError(f"must call {function.signature(name)}, but is '{self.spell(node)}'")
         if not function.arguments and (given or not node.args):
             raise SpecError(f"must call {name}(a, b, …), but is '{self.spell(node)}'")
         nodes = nodes | given
-        ordered = [nodes[argument] for argument in function.arguments] if function.arguments else node.args
+        arguments = [argument for argument in function.arguments if argument in nodes]
+        ordered = [nodes[argument] for argument in arguments] if function.arguments else node.args
         values = [self.number(argument) for argument in ordered]
-        return function.call(Call(name, values, [self.spell(n) for n in ordered], ordered, self))
+        if not function.takes_complex:
+            for argument, value in zip(ordered, values, strict=True):
+                self._real(argument, value)
+        return function.call(Call(name, values, [self.spell(n) for n in ordered], ordered, self, tuple(arguments)))
 
     def _apply(self, node: ast.Call, name: str) -> Quantity:
         table = self.scope.lookup(name) if self.scope.knows(name) else None
         if not isinstance(table, Table):
-            remedy = did_you_mean(name, FUNCTIONS)
+            remedy = did_you_mean(name, self.expression.dialect.functions)
             raise SpecError(Problem(f"must call functions of the language only, but calls '{name}'", remedy))
-        if node.keywords or len(node.args) != table.values.ndim:
-            raise SpecError(f"must call {name} with {table.values.ndim} numbers, but is '{self.spell(node)}'")
+        wanted = table.values.ndim - table.vectors
+        if node.keywords or len(node.args) != wanted:
+            raise SpecError(f"must call {name} with {wanted} numbers, but is '{self.spell(node)}'")
         index = []
-        for argument, size in zip(node.args, table.values.shape, strict=True):
+        for argument, size in zip(node.args, table.values.shape, strict=False):
             value = self.number(argument)
             whole = as_whole(value, self.spell(argument))
             if whole.min() < 0 or whole.max() >= size:
                 worst = whole.min() if whole.min() < 0 else whole.max()
                 raise SpecError(f"must lie between 0 and {size - 1}, but '{self.spell(argument)}' is {worst}")
             index.append(whole)
-        return Quantity(table.values[tuple(np.broadcast_arrays(*index))].astype(float))
+        found = table.values[tuple(np.broadcast_arrays(*index))].astype(float)
+        return Quantity(np.moveaxis(found, -1, 0), NUMBER, True) if table.vectors else Quantity(found)
 
 
 def _compare(operator: ast.cmpop, a: np.ndarray, b: np.ndarray) -> np.ndarray:

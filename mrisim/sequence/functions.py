@@ -11,8 +11,10 @@ from typing import Protocol
 import numpy as np
 
 from mrisim.errors import Problem, SpecError
+from mrisim.sequence.diffusion import train_factor
+from mrisim.sequence.directions import MOST, even_directions
 from mrisim.sequence.values import MAX_LIST, ONES, Quantity, Table, Value, as_whole, ceil, check_room, floor
-from mrisim.units import ANGLE, EXAMPLES, NUMBER, Dimension
+from mrisim.units import ANGLE, B_VALUE, EXAMPLES, GRADIENT, NUMBER, TIME, Dimension
 
 
 class Caller(Protocol):
@@ -36,6 +38,7 @@ class Call:
     texts: list[str]
     nodes: list[ast.expr]
     caller: Caller
+    arguments: tuple[str, ...] = ()  # names of what is given, in order
 
     def require(self, index: int, dimension: Dimension, *, lists: bool = True) -> Quantity:
         value = self.values[index]
@@ -59,6 +62,13 @@ class Function:
     arguments: tuple[str, ...]
     call: Callable[[Call], Value]
     doc: str
+    optional: tuple[str, ...] = ()
+    takes_complex: bool = False
+
+    def signature(self, name: str) -> str:
+        """A call as documentation writes it, such as `ernst(flip, TR, T1, [TE])`."""
+        parts = [f"[{part}]" if part in self.optional else part for part in self.arguments]
+        return f"{name}({', '.join(parts) if parts else 'a, b, …'})"
 
 
 def _numeric(
@@ -233,12 +243,32 @@ def echo_order(lines: int, train: int, center_echo: int) -> np.ndarray:
     return np.arange(shots)[:, None] + shots * np.array([band_of[e] for e in range(train)])[None, :]
 
 
+def _sphere(c: Call) -> Value:
+    n = c.constant(0)
+    if not 1 <= n <= MOST:
+        raise SpecError(f"must give sphere() a number from 1 to {MOST}, but '{c.texts[0]}' is {n}")
+    return Table(even_directions(n), vectors=True)
+
+
+def _diffusion_factor(c: Call) -> Value:
+    """b over amplitude² of a train of trapezoids."""
+    _fixed(c)
+    starts, durations, signs, rise = (c.require(i, TIME if i != 2 else NUMBER) for i in range(4))
+    if not (starts.is_list and durations.is_list and signs.is_list) or rise.is_list:
+        raise SpecError("must give diffusion_factor() lists of starts, durations and signs, and one rise time")
+    if len({len(one.values) for one in (starts, durations, signs)}) > 1:
+        raise SpecError("must give diffusion_factor() lists of equal length, but they differ")
+    numbers = [one.values.reshape(-1) for one in (starts, durations, signs)]
+    value = train_factor(numbers[0], numbers[1], np.sign(numbers[2]), float(rise.values.flat[0]))
+    return Quantity.of(value, B_VALUE / GRADIENT**2)
+
+
 FUNCTIONS: Mapping[str, Function] = {
-    "abs": Function(("x",), _keep(np.abs), "magnitude"),
+    "abs": Function(("x",), _keep(np.abs), "magnitude", takes_complex=True),
     "min": Function((), _extreme(np.minimum), "smallest of its arguments, item by item in lists, or of one list"),
     "max": Function((), _extreme(np.maximum), "largest, likewise"),
     "sqrt": Function(("x",), _sqrt, "square root"),
-    "exp": Function(("x",), _numeric(np.exp, NUMBER, NUMBER), "exponential of a number"),
+    "exp": Function(("x",), _numeric(np.exp, NUMBER, NUMBER), "exponential of a number", takes_complex=True),
     "log": Function(("x",), _numeric(np.log, NUMBER, NUMBER), "natural logarithm"),
     "sin": Function(("x",), _numeric(lambda x: np.sin(np.radians(x)), ANGLE, NUMBER), "sine of an angle"),
     "cos": Function(("x",), _numeric(lambda x: np.cos(np.radians(x)), ANGLE, NUMBER), "cosine of an angle"),
@@ -257,6 +287,10 @@ FUNCTIONS: Mapping[str, Function] = {
     "diff": Function(("x",), _diff, "steps between neighboring items of a list"),
     "count": Function(("n",), _count, "the list 0, 1, … n - 1"),
     "linspace": Function(("first", "last", "n"), _linspace, "n equidistant values from first to last"),
+    "sphere": Function(("n",), _sphere, "axis(i) → unit vector [x, y, z]; n directions spread evenly, 3 are the axes"),
+    "diffusion_factor": Function(
+        ("starts", "durations", "signs", "rise_time"), _diffusion_factor, "b / amplitude² of a train of trapezoids"
+    ),
     "echo_order": Function(
         ("lines", "train", "center_echo"), _echo_order, "order(shot, echo) → line; k = 0 at the center echo, from 1"
     ),

@@ -42,9 +42,18 @@ class Quantity:
             array = _snap_angle(array * from_si(dimension), dimension)
         return Quantity(array.reshape((*array.shape, *ONES)), dimension, array.ndim == 1)
 
+    @staticmethod
+    def of_points(values: np.ndarray, dimension: Dimension = NUMBER) -> Quantity:
+        """Quantity of computed values over the loops, in SI."""
+        return Quantity(values * from_si(dimension), dimension)
+
     @property
     def is_bool(self) -> bool:
         return self.values.dtype == bool
+
+    @property
+    def is_complex(self) -> bool:
+        return self.values.dtype.kind == "c"
 
     @property
     def varies(self) -> bool:
@@ -62,14 +71,17 @@ class Quantity:
         first = self.values.flat[0]
         if self.is_bool:
             return "true" if first else "false"
+        if self.is_complex:
+            return f"{first:.6g}"
         return show(float(first) / from_si(self.dimension), self.dimension)
 
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """A function of whole numbers: what `echo_order` gives."""
+    """A function of whole numbers: what `echo_order` and `sphere` give."""
 
-    values: np.ndarray  # (shots, echoes)
+    values: np.ndarray  # (shots, echoes), or (n, 3)
+    vectors: bool = False  # whether the last axis holds the items of a list
 
 
 Value = Quantity | Table
