@@ -11,11 +11,17 @@ import numpy as np
 from mrisim._types import Bool, Float
 from mrisim.data import Image, ParameterMap
 from mrisim.errors import ConsistencyError, Problem
-from mrisim.mapping import relaxation
+from mrisim.mapping import fat_water, fields, look_locker, mp2rage, relaxation
 from mrisim.mapping.method import Given, Method
 from mrisim.mapping.separable import FitResult
 
-METHODS: dict[str, Method] = {**relaxation.METHODS}
+METHODS: dict[str, Method] = {
+    **relaxation.METHODS,
+    **look_locker.METHODS,
+    **mp2rage.METHODS,
+    **fields.METHODS,
+    **fat_water.METHODS,
+}
 MAPS = tuple(dict.fromkeys(name for method in METHODS.values() for name in method.outputs))
 THRESHOLD = 0.05  # of the largest magnitude in the series; below it in every contrast, a voxel is background
 EQUAL = 1e-3  # relative; settings that the model takes as constant may differ by this much over the series

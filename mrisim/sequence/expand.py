@@ -262,8 +262,27 @@ def _recon(model: ReconModel, scope: Scope, file: SequenceModel) -> ReconSpec:
             raise SpecError("must be above zero, but is not")
     return ReconSpec(
         method=model.method, matrix=(sizes[0], sizes[1], sizes[2]), fov=(fov[0], fov[1], fov[2]),
-        slice_positions=slices, window=model.window, combine=model.combine, maps=model.maps,
+        slice_positions=slices, window=model.window, combine=model.combine, maps=_map_options(model, scope),
     )  # fmt: skip
+
+
+def _map_options(model: ReconModel, scope: Scope) -> dict[str, dict[str, Any]]:
+    """Options of fits; a text that begins with "=" is an expression over the sequence's names, and becomes SI."""
+    return {
+        name: {key: _option(value, scope, ("recon", "maps", name, key)) for key, value in spec.items()}
+        for name, spec in model.maps.items()
+    }
+
+
+def _option(value: Any, scope: Scope, path: tuple[str, ...]) -> Any:
+    if not isinstance(value, str) or not value.startswith("="):
+        return value
+    found = scope.evaluate(value[1:].strip(), path)
+    with scope.globals.collector.at(path):
+        if not isinstance(found, Quantity) or found.is_bool:
+            raise SpecError("must be a number or a list of them, but is none")
+    numbers = [float(number) for number in found.si().ravel()]
+    return numbers if found.is_list else numbers[0]
 
 
 def _triple(key: str, model: ReconModel, scope: Scope) -> list[float]:

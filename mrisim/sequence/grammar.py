@@ -87,9 +87,9 @@ class RFBase(Model):
     frequency: Expr = Field(
         default="0 Hz", description="offset in Hz or ppm; positive excites spins that precess faster"
     )
-    use: Literal["excitation", "refocusing", "inversion", "saturation", "preparation", "other", "undefined"] = (
-        "undefined"
-    )
+    use: Literal[
+        "excitation", "refocusing", "inversion", "saturation", "preparation", "storage", "recall", "other", "undefined"
+    ] = "undefined"
     delay: Expr | None = Field(default=None, description="block start to pulse start; at least the RF dead time")
 
 
@@ -185,6 +185,20 @@ class GradientModel(Model):
     delay: Expr | None = Field(default=None, description="block start to ramp start; rounded up to the raster")
 
 
+class DiffusionModel(Model):
+    """A diffusion lobe along any direction: gx, gy and gz at once, by b or by amplitude."""
+
+    b: Expr | None = Field(default=None, description="b value that two of these lobes give together")
+    amplitude: Expr | None = Field(default=None, description="of one trapezoid along the direction, in place of b")
+    direction: Expr | Exprs = Field(description="read, phase, slice; of unit length")
+    separation: Expr | None = Field(default=None, description="start of the first lobe to start of the second")
+    duration: Expr | None = Field(
+        default=None, description="start of the ramp up to start of the ramp down; the shortest that reaches b"
+    )
+    rise_time: Expr | None = Field(default=None, description="of both ramps; that of the largest gradient")
+    frequency: Expr | None = Field(default=None, description="whole periods of a cosine in place of a trapezoid")
+
+
 class ADCModel(Model):
     """A sampling window; it lies centred on the flat top of the gradient in its event unless it has a delay."""
 
@@ -204,12 +218,13 @@ class EventModel(Model):
     gx: GradientModel | None = Field(default=None, description="read axis")
     gy: GradientModel | None = Field(default=None, description="phase axis")
     gz: GradientModel | None = Field(default=None, description="slice axis")
+    diffuse: DiffusionModel | None = Field(default=None, description="diffusion lobe on all three axes")
     adc: ADCModel | None = None
 
     @model_validator(mode="after")
     def _must_do_something(self) -> Self:
         if not self.model_fields_set:
-            raise ValueError("must have rf, gx, gy, gz or adc, but has none of them")
+            raise ValueError("must have rf, gx, gy, gz, diffuse or adc, but has none of them")
         return self
 
 
@@ -298,13 +313,68 @@ class ReconModel(Model):
     slices: Expr | Exprs | None = Field(default=None, description="positions by SLC label")
     window: Literal["none", "hann", "hamming", "tukey"] = "none"
     combine: Literal["adaptive", "rss"] = "adaptive"
-    maps: dict[str, dict[str, Any]] = Field(default={}, description="map → {fit: …, options}")
+    maps: dict[str, dict[str, Any]] = Field(default={}, description="map → {fit: …, options}; an option such as =TR is an expression")
 
     @model_validator(mode="after")
     def _must_be_used(self) -> Self:
         if self.method == "none" and len(self.model_fields_set) > 1:
             raise ValueError("must hold nothing beside 'method: none', but does")
         return self
+
+
+PROPERTIES = ("T1", "T2", "T2star", "df", "b1", "pd")
+"""What a point of an expectation has, beside its place."""
+_VALUES: dict[str, Any] = {"anyOf": [{"type": ["string", "number"]}, {"type": "array"}]}
+_PROPERTY_DOCS = {
+    "T1": "such as [300 ms, 900 ms]; infinite where not given",
+    "T2": "such as 80 ms; infinite where not given",
+    "T2star": "T2 with the reversible part of the decay; T2 where not given",
+    "df": "off-resonance, such as linspace(-50 Hz, 50 Hz, 5); 0 Hz where not given",
+    "b1": "transmit field relative to nominal; 1 where not given",
+    "pd": "proton density; 1 where not given",
+}
+_WORDS = (
+    "Names: T1, T2, T2star, df, b1, pd, the parameters (TE, TR, TI, flip …), E1 = exp(-TR/T1), E2 = exp(-TR/T2), names "
+    "of your own from 'over', i, pi; echo[n].center, .first, .last: complex samples of echo n, negative from the end. "
+    "Functions: docs/validation.md."
+)
+
+
+class ExpectModel(Model):
+    """A closed form that the sequence must reproduce."""
+
+    name: str
+    signal: str = Field(
+        description=f"what is simulated, of a voxel of volume 1. {_WORDS}",
+        examples=["echo[-1].center", "abs(echo[-1].center)", "echo[n].center / echo[0].center"],
+    )
+    equals: Expr = Field(
+        description=f"what it must be. {_WORDS}",
+        examples=["i * pd * spin_echo(TE, TR, T1, T2)", "i * pd * spoiled_gradient_echo(flip, TR, T1, TE, T2star)"],
+    )
+    over: dict[str, Expr | Exprs] = Field(
+        default={},
+        description="values of properties, of parameters, and of names of your own; every combination is a point",
+        json_schema_extra={"properties": {n: {"description": d, **_VALUES} for n, d in _PROPERTY_DOCS.items()}},
+    )
+    settings: dict[str, Expr | Exprs] = Field(
+        default={}, alias="set", description="parameters of the sequence for this expectation"
+    )
+    pulses: Literal["shaped", "ideal"] = Field(
+        default="shaped", description="ideal: instantaneous rotations within a box profile"
+    )
+    spoiling: Literal["gradient", "ideal"] = Field(
+        default="gradient", description="ideal: no transverse magnetisation before each excitation"
+    )
+    voxel: Literal["full", "point"] = Field(
+        default="full", description="a voxel of the image in the first slice, or one point in its middle"
+    )
+    isochromats: int = Field(default=101, ge=1, le=100_000, description="of a full voxel, engine bloch; best a prime")
+    engines: list[Literal["bloch", "epg"]] = Field(default=["bloch", "epg"], min_length=1)
+    tolerance: Expr | list[Expr] = Field(
+        description="'0.2 %' of the closed form, or a number in units of the signal; of a list, the widest holds",
+        examples=["0.1 %", ["0.1 %", 1e-5]],
+    )
 
 
 class SequenceModel(Model):
@@ -322,3 +392,4 @@ class SequenceModel(Model):
     timeline: list[Item] = Field(min_length=1)
     timing: list[TimingModel] = []
     recon: ReconModel | None = None
+    expect: list[ExpectModel] = []
