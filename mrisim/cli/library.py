@@ -88,7 +88,7 @@ def schema(
 
 def _show_sequence(sequence: Sequence) -> None:
     from mrisim.events.readouts import readout_table
-    from mrisim.pipeline.summary import parameter_text, scan_time, timing_table
+    from mrisim.pipeline.summary import parameter_text, scan_time, timing_table, weighting_text
 
     typer.echo(f"{sequence.name}: {sequence.description}" if sequence.description else sequence.name)
     if sequence.reference:
@@ -101,6 +101,8 @@ def _show_sequence(sequence: Sequence) -> None:
     if sequence.timing:
         print_table(timing_table(sequence))
     typer.echo(found_times(readout_table(sequence)))
+    weighting = weighting_text(sequence)
+    typer.echo(weighting) if isinstance(weighting, str) else print_table(weighting)
     typer.echo(f"duration {scan_time(sequence.duration)}, {len(sequence.blocks):,} blocks")
     for finding in sequence.findings:
         typer.echo(f"note: {finding}")

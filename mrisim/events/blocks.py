@@ -8,6 +8,7 @@ import numpy as np
 
 from mrisim._types import Float
 from mrisim.events.checks import Violation, check_hardware
+from mrisim.events.diffusion import b_matrices
 from mrisim.events.moments import sample_kspace
 from mrisim.events.tables import AXES as AXES
 from mrisim.events.tables import NONE as NONE
@@ -33,6 +34,16 @@ class Sequence(SequenceTables):
     def kspace(self) -> tuple[Float[np.ndarray, "samples 3"], Float[np.ndarray, " samples"]]:
         """k [1/m, physical axes] and time [s] of all samples; zero at an excitation, mirrored by a refocusing pulse."""
         return sample_kspace(self)
+
+    def b_matrix(self) -> Float[np.ndarray, "readouts 3 3"]:
+        """b-matrix at the middle of each readout [s/m², physical axes], imaging gradients and cross terms included.
+
+        Example:
+            >>> import mrisim as mr
+            >>> mr.load_sequence("spin_echo").b_matrix().shape
+            (128, 3, 3)
+        """
+        return b_matrices(self)
 
     def check(self, system: Scanner | None = None) -> tuple[Violation, ...]:
         """Violations of the hardware limits."""

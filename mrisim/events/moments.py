@@ -92,6 +92,33 @@ def total_gradient(tracks: tuple[Track, Track, Track], t: Float[np.ndarray, " ti
     return tracks[0].evaluate(t) + tracks[1].evaluate(t) + tracks[2].evaluate(t)
 
 
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(3)  # exact to the fifth power; a squared moment has the fourth
+
+
+def second_moments(
+    tracks: tuple[Track, Track, Track], start: Float[np.ndarray, " n"], stop: Float[np.ndarray, " n"]
+) -> tuple[Float[np.ndarray, "n 3"], Float[np.ndarray, "n 3 3"]]:
+    """∫k dt [s/m] and ∫k kᵀ dt [s/m²] over each interval, with k = 0 at its start: exact, polynomials by parts."""
+    corners = np.unique(np.concatenate([track.time for track in tracks]))
+    low, high = np.searchsorted(corners, start, side="right"), np.searchsorted(corners, stop, side="left")
+    count = np.maximum(high - low, 0) + 1
+    first = np.concatenate([[0], np.cumsum(count)])
+    owner = np.repeat(np.arange(len(start)), count)
+    corner = low[owner] + np.arange(first[-1]) - first[:-1][owner]
+    padded = np.append(corners, np.inf)
+    left = np.where(np.arange(first[-1]) == first[:-1][owner], start[owner], padded[corner - 1])
+    right = np.where(np.arange(first[-1]) == first[1:][owner] - 1, stop[owner], padded[corner])
+    half, origin = 0.5 * (right - left), total_moment(tracks, start)[owner]
+    once, twice = np.zeros((first[-1], 3)), np.zeros((first[-1], 3, 3))
+    for node, weight in zip(_NODES, _WEIGHTS, strict=True):
+        k = total_moment(tracks, left + half * (1 + node)) - origin
+        once += (weight * half)[:, None] * k
+        twice += (weight * half)[:, None, None] * k[:, :, None] * k[:, None, :]
+    if len(start) == 0:
+        return once, twice
+    return np.add.reduceat(once, first[:-1]), np.add.reduceat(twice, first[:-1])
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PulseInstances:
     """Every occurrence of a pulse, in order of time."""
@@ -148,16 +175,21 @@ def k_offsets(
 ) -> Float[np.ndarray, "pulses+1 3"]:
     """Offset c of k(t) = moment(t) - c after each pulse, before the first as row 0.
 
-    An excitation sets k to zero, a refocusing pulse mirrors it, other pulses leave it alone.
+    An excitation sets k to zero, a refocusing pulse mirrors it, a recall mirrors what k was at the last storage, other
+    pulses leave it alone.
     """
     offsets = np.zeros((len(use) + 1, 3))
+    stored = np.zeros(3)
     for i, (kind, at_center) in enumerate(zip(use, moment, strict=True)):
         before = offsets[i]
         if kind == Use.EXCITATION:
             offsets[i + 1] = at_center
         elif kind == Use.REFOCUSING:
             offsets[i + 1] = 2 * at_center - before
+        elif kind == Use.RECALL:
+            offsets[i + 1] = at_center + stored
         else:
+            stored = at_center - before if kind == Use.STORAGE else stored
             offsets[i + 1] = before
     return offsets
 

@@ -7,11 +7,14 @@ import numpy as np
 from mrisim._types import Float, Int
 from mrisim.data import ReadoutTable
 from mrisim.events.blocks import Sequence, Use
+from mrisim.events.diffusion import b_matrices
 from mrisim.events.moments import PulseInstances, pulse_instances, readout_instances
 
 
 def readout_table(seq: Sequence) -> ReadoutTable:
     """One row per ADC event, times measured between pulse centers and sample N//2 [s].
+
+    TE leaves out the time for which magnetisation was stored for a stimulated echo.
 
     Example:
         >>> import mrisim as mr
@@ -30,7 +33,7 @@ def readout_table(seq: Sequence) -> ReadoutTable:
     if len(excitation) == 0:
         te = ti = ts = tr = flip = nothing
     else:
-        te = np.where(known, middle - pulses.center[row], np.nan)
+        te = np.where(known, middle - pulses.center[row] - _stored(pulses, use, row, middle), np.nan)
         ti = np.where(known, _since(seq, pulses, np.flatnonzero(use == Use.INVERSION), row), np.nan)
         ts = np.where(known, _since(seq, pulses, _saturations(seq, pulses), row), np.nan)
         tr = np.where(known, _repetition(seq, pulses, excitation)[np.maximum(last, 0)], np.nan)
@@ -38,8 +41,22 @@ def readout_table(seq: Sequence) -> ReadoutTable:
     start = np.concatenate([[0], np.cumsum(readouts.count)])[:-1].astype(int)
     labels = {name: values[readouts.block] for name, values in seq.blocks.labels.items()}
     return ReadoutTable(
-        start=start, count=readouts.count, dwell=dwell, te=te, ti=ti, ts=ts, tr=tr, flip=flip, labels=labels
-    )
+        start=start, count=readouts.count, dwell=dwell, te=te, ti=ti, ts=ts, tr=tr, flip=flip, labels=labels,
+        b_matrix=b_matrices(seq),
+    )  # fmt: skip
+
+
+def _stored(
+    pulses: PulseInstances, use: Int[np.ndarray, " pulses"], excitation: Int[np.ndarray, " n"], until: np.ndarray
+) -> Float[np.ndarray, " n"]:
+    """Time from the last storage to the last recall before each readout, of the same excitation [s]."""
+    storages, recalls = np.flatnonzero(use == Use.STORAGE), np.flatnonzero(use == Use.RECALL)
+    if len(storages) == 0 or len(recalls) == 0:
+        return np.zeros(len(until))
+    recall = recalls[np.maximum(_last_before(pulses.center[recalls], until), 0)]
+    storage = storages[np.maximum(_last_before(pulses.center[storages], pulses.center[recall]), 0)]
+    kept = (pulses.center[recall] <= until) & (excitation < storage) & (storage < recall)
+    return np.where(kept, pulses.center[recall] - pulses.center[storage], 0.0)
 
 
 def _last_before(events: Float[np.ndarray, " n"], times: Float[np.ndarray, " m"]) -> Int[np.ndarray, " m"]:

@@ -34,6 +34,8 @@ class Use(IntEnum):
     PREPARATION = 4
     OTHER = 5
     UNDEFINED = 6
+    STORAGE = 7  # turns transverse magnetisation to the axis, to be recalled as a stimulated echo
+    RECALL = 8  # turns it back
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -144,7 +144,7 @@ def _selective(seq: Sequence) -> Int[np.ndarray, " pulses"]:
     """Events that excite or refocus a slice."""
     used = np.unique(seq.blocks.rf[seq.blocks.rf >= 0])
     used = used[(seq.rf.slice_axis[used] == SLICE) & np.isfinite(seq.rf.thickness[used])]
-    return used[np.isin(seq.rf.use[used], (Use.EXCITATION, Use.REFOCUSING))]
+    return used[np.isin(seq.rf.use[used], (Use.EXCITATION, Use.REFOCUSING, Use.STORAGE, Use.RECALL))]
 
 
 def _layered(seq: Sequence) -> bool:

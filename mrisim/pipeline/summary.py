@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from mrisim.events.blocks import Parameter, Sequence
+from mrisim.events.diffusion import weightings
 from mrisim.pipeline.records import Result, ScanResult, TissueRow
 from mrisim.report import Page, Picture, Section, Table, Text, render
-from mrisim.units import TIME, show
+from mrisim.units import B_VALUE, TIME, show
 
+_DIFFUSION_WEIGHTED = 20e6  # b value from which a sequence is shown as one that weights by diffusion [s/m²]
 _SHOWN_AS = {"s": (1e3, "ms")}
 
 
@@ -204,6 +206,26 @@ def timing_table(seq: Sequence) -> Table:
         rows.append((r.name, show(r.asked, TIME), show(r.found, TIME), fill, f"{r.start} → {r.stop}"))
     head = ("timing", "asked", "found", "solved delay", "between")
     return Table(head=head, rows=tuple(rows), right=("asked", "found"))
+
+
+def weighting_text(seq: Sequence) -> Table | str:
+    """Table of distinct diffusion weightings; of a sequence that hardly weights, one line.
+
+    Example:
+        >>> from mrisim.sequence import load_sequence
+        >>> weighting_text(load_sequence("spin_echo"))
+        'diffusion weighting at most 1.35 s/mm^2'
+    """
+    found = weightings(seq)
+    strongest = max((one.b for one in found), default=0.0)
+    if strongest < _DIFFUSION_WEIGHTED:
+        return f"diffusion weighting at most {show(strongest, B_VALUE, digits=3)}"
+    rows = []
+    for one in sorted(found, key=lambda one: round(one.b, -6)):
+        axis = one.direction
+        text = "" if axis is None else " ".join(f"{part:+.3f}" for part in axis)
+        rows.append((show(one.b, B_VALUE, digits=4), text, str(one.count)))
+    return Table(head=("b value", "direction x y z", "echoes"), rows=tuple(rows), right=("b value", "echoes"))
 
 
 def _provenance(result: Result) -> Section:

@@ -56,7 +56,7 @@ def _slice_problems(seq: Sequence, phantom: Phantom) -> Iterator[Problem]:
     if phantom.model is None:
         return
     used = np.unique(seq.blocks.rf[seq.blocks.rf >= 0])
-    used = used[np.isin(seq.rf.use[used], (Use.EXCITATION, Use.REFOCUSING))]
+    used = used[np.isin(seq.rf.use[used], (Use.EXCITATION, Use.REFOCUSING, Use.STORAGE, Use.RECALL))]
     selective = used[(seq.rf.slice_axis[used] >= 0) & np.isfinite(seq.rf.thickness[used])]
     position = np.asarray(phantom.position)
     for axis, thickness, center in sorted(

@@ -13,7 +13,7 @@ import numpy as np
 
 from mrisim._types import Float, Int
 from mrisim.errors import ConsistencyError, Finding, Problem, ResourceError
-from mrisim.events.blocks import AXES, NONE, Sequence
+from mrisim.events.blocks import AXES, NONE, Sequence, Use
 from mrisim.io.pulseq import record
 from mrisim.io.pulseq.axes import to_physical
 from mrisim.io.pulseq.pulses import LETTERS
@@ -198,7 +198,7 @@ class _Writer:
         rf, raster = self.seq.rf, self.seq.system.rf_raster
         shapes = [self._rf_shape(i) for i in range(len(self.seq.rf_shapes))]
         self._on_raster(rf.delay, raster, "delay of a pulse")
-        letters = {int(use): letter for letter, use in LETTERS.items()}
+        letters = {int(use): "o" for use in Use} | {int(use): letter for letter, use in LETTERS.items()}
         center = np.array([s.center for s in self.seq.rf_shapes])[rf.shape] if len(rf.shape) else np.zeros(0)
         sign = np.where(rf.amplitude < 0, np.pi, 0.0)
         phase = np.mod(-(rf.phase + sign) - TURN * rf.frequency * center, TURN)
