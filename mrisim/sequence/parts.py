@@ -24,6 +24,7 @@ from mrisim.sequence.gradients import (
     trapezoid_for_flat,
 )
 from mrisim.sequence.grammar import ADCModel, EventModel, FilePulse, GradientModel, SLRPulse, WindowedPulse
+from mrisim.sequence.lobes import diffusion_lobe
 from mrisim.sequence.scope import Collector, Scope
 from mrisim.sequence.values import MAX_LOOPS, ONES, Quantity
 from mrisim.source import KeyPath, inside_folder
@@ -105,6 +106,11 @@ class Parts:
         self.collector = collector
         self.events = events
         self.limits = limits
+
+    def has(self, event: str, part: str) -> bool:
+        """Whether an event has a part; a diffusion lobe is all three gradients."""
+        spec = self.events[event]
+        return getattr(spec, part) is not None or (part in AXES and spec.diffuse is not None)
 
     # -- pulses ---------------------------------------------------------------------------------------------------
 
@@ -304,6 +310,8 @@ class Parts:
         return scope.remember(("gradient", event, axis), lambda: self._make_gradient(event, axis, scope))
 
     def _make_gradient(self, event: str, axis: str, scope: Scope) -> Waveform:
+        if self.events[event].diffuse is not None:
+            return scope.remember(("diffuse", event), lambda: self._lobe(event, scope))[AXES.index(axis)]
         spec, path = getattr(self.events[event], axis), ("events", event, axis)
         with self.collector.at(path):
             form = _form(spec)
@@ -382,6 +390,15 @@ class Parts:
         with self.collector.at((*path, "file")):
             return raster_samples(self._columns(spec.file or "", most=1)[:, 0], amplitude, self.limits)
 
+    def _lobe(self, event: str, scope: Scope) -> tuple[Waveform, Waveform, Waveform]:
+        spec, path = self.events[event], ("events", event, "diffuse")
+        assert spec.diffuse is not None
+        taken = [axis for axis in AXES if getattr(spec, axis) is not None]
+        with self.collector.at(path):
+            if taken:
+                raise SpecError(Problem(f"must be the only gradient of its event, but {taken[0]} is one", "Remove it"))
+            return diffusion_lobe(spec.diffuse, path, scope, self.limits)
+
     # -- sampling -------------------------------------------------------------------------------------------------
 
     def sampling(self, event: str, scope: Scope) -> Sampling:
@@ -448,7 +465,7 @@ class Parts:
             return _nearest(delay, system.rf_raster)
         delay = system.adc_dead_time
         for axis in AXES:
-            if getattr(spec, axis) is None:
+            if not self.has(event, axis):
                 continue
             flat = self.gradient(event, axis, scope).flat
             if flat is None:
@@ -479,7 +496,7 @@ class Parts:
         ends = [0.0]
         if spec.rf is not None:
             ends.append(self.pulse_window(event, scope).stop + system.rf_ringdown_time)
-        ends += [self.gradient(event, axis, scope).duration for axis in AXES if getattr(spec, axis) is not None]
+        ends += [self.gradient(event, axis, scope).duration for axis in AXES if self.has(event, axis)]
         if spec.adc is not None:
             train = self.train(event, scope)
             ends.append(train.delay + train.duration + system.adc_dead_time)

@@ -20,7 +20,7 @@ def property_of(parts: Parts, path: tuple[str, ...], scope: Scope) -> Value:
     event, text = path[0], ".".join(path)
     if len(path) == 2 and path[1] == "duration":
         return Quantity.of(parts.duration(event, scope), TIME)
-    given = [part for part in PARTS if getattr(parts.events[event], part) is not None]
+    given = [part for part in PARTS if parts.has(event, part)]
     if len(path) < 2 or path[1] not in given:
         word = path[1] if len(path) > 1 else ""
         raise SpecError(
@@ -56,7 +56,7 @@ def anchor_time(parts: Parts, event: str, words: tuple[str, ...], scope: Scope) 
     if words == ("start",):
         return 0.0
     part, point = words if len(words) == 2 else ("", "")
-    if part not in PARTS or point not in ("start", "center", "end") or getattr(parts.events[event], part) is None:
+    if part not in PARTS or point not in ("start", "center", "end") or not parts.has(event, part):
         raise SpecError(
             f"must be an anchor such as {event}.start, {event}.end or {event}.rf.center, "
             f"but is '{'.'.join((event, *words))}'"

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from mrisim.errors import Problem, SpecError
+from mrisim.events.blocks import AXES
 from mrisim.sequence.grammar import BlockItem, GroupItem, Item, LoopItem, WaitItem
 from mrisim.sequence.parts import PARTS, Parts
 from mrisim.sequence.scope import Globals, Scope
@@ -230,7 +231,7 @@ class Timeline:
                 if name not in events:
                     raise SpecError(Problem(f"must be an event, but '{name}' is none", did_you_mean(name, events)))
                 for part in PARTS:
-                    if getattr(events[name], part) is None:
+                    if not self.parts.has(name, part):
                         continue
                     if part in owners:
                         raise SpecError(
@@ -249,7 +250,8 @@ class Timeline:
         return leaf
 
     def _resolve(self, part: str, name: str, scope: Scope) -> None:
-        with self.collector.at(("events", name, part)):
+        shown = "diffuse" if part in AXES and self.parts.events[name].diffuse is not None else part
+        with self.collector.at(("events", name, shown)):
             if part == "rf":
                 self.parts.pulse(name, scope)
             elif part == "adc":
