@@ -48,6 +48,7 @@ class ScanSimulationModel(_Model):
     isochromats: int | None = Field(default=None, ge=1, le=100_000, description="per voxel")
     coils: int | None = Field(default=None, ge=1, le=256, description="elements of the receive array")
     noise: str | float | None = Field(default=None, description="standard deviation, or a text such as snr 50")
+    engine: Literal["bloch", "epg"] | None = None
     pulses: Literal["shaped", "ideal"] | None = None
     spoiling: Literal["gradient", "ideal"] | None = None
 
