@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mrisim.physics.phase_graph import fisp_dictionary
+from mrisim.physics.fingerprints import fisp_dictionary
 
 FOLDER = Path(os.environ.get("MRISIM_REFERENCE_DATA", "../shared")) / "bench"
 

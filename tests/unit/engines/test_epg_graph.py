@@ -14,7 +14,7 @@ from mrisim.engines.epg_graph import Cells, Labels, gather, merge
 from mrisim.engines.epg_sites import find_sites
 from mrisim.errors import ConsistencyError, ResourceError
 from mrisim.phantom.sampling import Sampling
-from mrisim.physics.phase_graph import fisp_dictionary, mix, state_map
+from mrisim.physics.phase_graph import mix, state_map
 from mrisim.program import lower
 from mrisim.simulate import simulate
 
@@ -86,22 +86,6 @@ def test_ideal_spoiling_and_initial_magnetisation():
     assert graph == pytest.approx(vectors, rel=1e-10)
 
 
-def test_dictionary_equals_isochromats():
-    """One cycle of dephasing per TR; 512 isochromats hold all orders of 30 pulses."""
-    flip, tr, te, n = np.linspace(0.1, 1.2, 30), 0.01, 0.003, 512
-    states = np.zeros((3, n))
-    states[2] = 1 - 2 * np.exp(-0.02 / 0.9)
-    turn, seen = np.exp(-2j * np.pi * np.arange(n) / n), []
-    for angle in flip:
-        x, y, z = states
-        y, z = np.cos(angle) * y + np.sin(angle) * z, np.cos(angle) * z - np.sin(angle) * y
-        seen.append(np.mean(x + 1j * y) * np.exp(-te / 0.08))
-        m = (x + 1j * y) * turn * np.exp(-tr / 0.08)
-        states = np.stack([m.real, m.imag, 1 + (z - 1) * np.exp(-tr / 0.9)])
-    found = fisp_dictionary(0.9, 0.08, flip, tr, te, 0.02, dtype=np.float64)[0]
-    assert 1j * found == pytest.approx(np.array(seen), abs=1e-14)
-
-
 def test_what_is_refused():
     with pytest.raises(ConsistencyError) as refused:
         simulate(train(), spins(2), engine="epg", initial=np.zeros((2, 3)), checkpoint="here")
@@ -111,5 +95,3 @@ def test_what_is_refused():
     )
     with pytest.raises(ResourceError, match="memory: must hold 9 observed states of 1 kinds of sites"):
         simulate(train(), spins(2), engine="epg", memory=100)
-    with pytest.raises(ValueError, match="n_states must be at least 2"):
-        fisp_dictionary(1.0, 0.1, [0.1], 0.01, 0.0, n_states=1)

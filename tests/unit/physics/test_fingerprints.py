@@ -1,0 +1,59 @@
+"""The fingerprinting kernel against isochromats; what it refuses."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mrisim.physics.fingerprints import fisp_dictionary
+
+FLIP = np.append(np.linspace(0.1, 1.2, 29), -0.7)
+TI = 0.02
+EPS = np.finfo(float).eps
+
+
+def isochromats(t1, t2, flip, tr, te, inversion=-1.0, n=512):
+    """One cycle of dephasing per TR; n isochromats hold all orders of fewer than n pulses."""
+    states = np.zeros((3, n))
+    states[2] = 1 + (inversion - 1) * np.exp(-TI / t1)
+    turn, seen = np.exp(-2j * np.pi * np.arange(n) / n), []
+    for angle, repetition, echo in np.broadcast(flip, tr, te):
+        x, y, z = states
+        y, z = np.cos(angle) * y + np.sin(angle) * z, np.cos(angle) * z - np.sin(angle) * y
+        seen.append(np.mean(x + 1j * y) * np.exp(-echo / t2))
+        m = (x + 1j * y) * turn * np.exp(-repetition / t2)
+        states = np.stack([m.real, m.imag, 1 + (z - 1) * np.exp(-repetition / t1)])
+    return np.array(seen)
+
+
+@pytest.mark.parametrize(
+    ("tr", "te"), [(0.01, 0.003), (0.01 + 0.004 * np.sin(np.arange(30)), 0.002 + 0.001 * np.cos(np.arange(30)))]
+)
+def test_dictionary_equals_isochromats(tr, te):
+    """Two atoms, one of them after an imperfect inversion; negative flips are pulses of the opposite phase."""
+    found = fisp_dictionary([0.9, 1.7], [0.08, 0.2], FLIP, tr, te, TI, inversion=[-1.0, -0.9], dtype=np.float64)
+    expected = [isochromats(0.9, 0.08, FLIP, tr, te), isochromats(1.7, 0.2, FLIP, tr, te, -0.9)]
+    assert 1j * found == pytest.approx(np.array(expected), abs=40 * EPS * len(FLIP))  # rounding of the rotations
+
+
+def test_more_atoms_than_a_chunk():
+    """Atoms of every chunk are in their places."""
+    t1, t2 = np.linspace(0.3, 2.0, 401), np.linspace(0.02, 0.2, 401)
+    found = fisp_dictionary(t1, t2, FLIP, 0.01, 0.003)
+    for atom in (0, 191, 192, 400):
+        alone = fisp_dictionary(t1[atom], t2[atom], FLIP, 0.01, 0.003)[0]
+        assert found[atom] == pytest.approx(alone, abs=4 * float(np.finfo(np.float32).eps))
+
+
+def test_orders_that_do_not_come_back_are_not_needed():
+    """An order comes back after as many pulses as it took to arise: 16 of 30 pulses, and no more, change nothing."""
+    full, half, fewer = (
+        fisp_dictionary(0.9, 0.08, FLIP, 0.01, 0.0, n_states=n, dtype=np.float64) for n in (99, 16, 14)
+    )
+    assert (full == half).all()
+    assert np.abs(full - fewer).max() > 1e-9
+
+
+def test_what_is_refused():
+    with pytest.raises(ValueError, match="n_states must be at least 2"):
+        fisp_dictionary(1.0, 0.1, [0.1], 0.01, 0.0, n_states=1)
