@@ -12,6 +12,7 @@ from mrisim._types import Bool, Float
 from mrisim.data import Image, ParameterMap
 from mrisim.errors import ConsistencyError, Problem
 from mrisim.mapping import fat_water, fields, look_locker, mp2rage, relaxation
+from mrisim.mapping.diffusion import methods as diffusion
 from mrisim.mapping.method import Given, Method
 from mrisim.mapping.separable import FitResult
 
@@ -21,6 +22,7 @@ METHODS: dict[str, Method] = {
     **mp2rage.METHODS,
     **fields.METHODS,
     **fat_water.METHODS,
+    **diffusion.METHODS,
 }
 MAPS = tuple(dict.fromkeys(name for method in METHODS.values() for name in method.outputs))
 THRESHOLD = 0.05  # of the largest magnitude in the series; below it in every contrast, a voxel is background
