@@ -282,6 +282,8 @@ class ReconSpec:
     slice_positions: Float[np.ndarray, " slices"] = field(default_factory=lambda: np.zeros(1))  # by SLC label [m]
     window: str = "none"  # "none", "hann", "hamming", "tukey"
     combine: str = "adaptive"  # coil combination: "rss", "adaptive"
+    partial_fourier: str = "zero"  # lines that were not sampled: "zero", "homodyne", "pocs"
+    ghost: str = "reference"  # N/2 ghost: "reference" lines take it away where there are any, "keep"
     maps: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # map name → {"fit": …, options}
 
     def grid(self, geometry: Geometry) -> Grid:

@@ -85,6 +85,8 @@ _LAYOUT: dict[type, dict[str, _Part]] = {
         "slice_positions": _Array("m"),
         "window": _Value(str),
         "combine": _Value(str),
+        "partial_fourier": _Value(str),
+        "ghost": _Value(str),
         "maps": _Json(),
     },
     ReadoutTable: {

@@ -71,7 +71,7 @@ def adjoint(layout: CartesianLayout, samples: Complex[np.ndarray, " placed"]) ->
     """
     kspace = scatter(layout, samples).reshape(layout.shape)
     wide = fft.fftshift(fft.ifftn(fft.ifftshift(kspace, layout.axes), axes=layout.axes, norm="forward"), layout.axes)
-    return _crop_columns(wide, layout.columns) * layout.voxel
+    return crop_columns(wide, layout.columns) * layout.voxel
 
 
 def scatter(layout: CartesianLayout, samples: Complex[np.ndarray, " placed"]) -> Complex[np.ndarray, " grid"]:
@@ -118,6 +118,7 @@ def _pad_columns(image: np.ndarray, width: int) -> np.ndarray:
     return np.pad(image, [(0, 0)] * (image.ndim - 1) + [(before, after)])
 
 
-def _crop_columns(image: np.ndarray, columns: int) -> np.ndarray:
+def crop_columns(image: np.ndarray, columns: int) -> np.ndarray:
+    """Middle columns of an image; what lies beyond the field of view along read is cut off."""
     first = image.shape[-1] // 2 - columns // 2
     return image[..., first : first + columns]

@@ -10,14 +10,17 @@ import numpy as np
 from mrisim._types import Complex, Float
 from mrisim.data import Grid, Image, RawData, ReconSpec
 from mrisim.errors import ConsistencyError, Problem
-from mrisim.recon import cartesian, combine, gridding
+from mrisim.recon import cartesian, combine, gridding, partial
 from mrisim.recon.cartesian import CartesianLayout
+from mrisim.recon.ghost import remove_ghost
 from mrisim.recon.infer import infer_recon
-from mrisim.recon.placement import place
+from mrisim.recon.placement import COVERAGE, place
+from mrisim.recon.ramps import even_lines
 
 METHODS = ("cartesian", "gridding")
 WINDOWS = ("none", "hann", "hamming", "tukey")
 COMBINATIONS = ("adaptive", "rss")
+GHOSTS = ("reference", "keep")
 
 
 def reconstruct(
@@ -37,7 +40,8 @@ def reconstruct(
     The image value is the mean of pd · M⁺ over the voxel. Lines, partitions and slices follow from the labels LIN, PAR
     and SLC and are held against the trajectory; columns follow from the trajectory, so reversed lines need nothing.
     Averages (AVG) are averaged; ECO, SET, PHS and REP make the contrast axis, ECO slowest. Points never sampled are
-    zero. Readouts with NAV, NOISE, or REF without IMA are left out.
+    zero, or completed from the opposite side by "homodyne" or "pocs". Readouts with NAV, NOISE, or REF without IMA are
+    left out; NAV lines that run both ways take the N/2 ghost away. Lines sampled on ramps are interpolated to the grid.
 
     `raw.k` is the trajectory of the gradients. Where the receiver's phase and frequency move the field of view off
     center, the samples have been moved already, and the grid's center is that of `raw.geometry`.
@@ -89,9 +93,13 @@ def reconstruct(
         coordinates = trajectory.coordinates
         images, found = gridding.coil_images(raw, trajectory, window, off_resonance)
     else:
+        raw = even_lines(raw, spec)
+        raw = remove_ghost(raw) if spec.ghost == "reference" else raw
         placement = place(raw, spec)
         coordinates, found = placement.coordinates, placement.findings
-        images = _coil_images(raw, placement.layout, window)
+        if spec.partial_fourier != "zero":
+            found = tuple(one for one in found if one.topic != COVERAGE)
+        images = _coil_images(raw, placement.layout, window, spec.partial_fourier)
     image, magnitude = _combine(raw, images, combination)
     grid = spec.grid(raw.geometry)
     if offset.any() and not magnitude:
@@ -104,7 +112,14 @@ def reconstruct(
         provenance={
             **raw.provenance,
             "maps": spec.maps,
-            "recon": {"method": spec.method, "window": window, "combine": combination, "magnitude": magnitude},
+            "recon": {
+                "method": spec.method,
+                "window": window,
+                "combine": combination,
+                "magnitude": magnitude,
+                "partial_fourier": spec.partial_fourier,
+                "ghost": spec.ghost,
+            },
         },
     )
 
@@ -118,6 +133,7 @@ def _ramp(grid: Grid, offset: Float[np.ndarray, " 3"]) -> Complex[np.ndarray, "z
 def _check_options(raw: RawData, spec: ReconSpec, window: str, combination: str, off_resonance: object) -> None:
     choices = {"method": (spec.method, METHODS), "window": (window, WINDOWS)}
     choices["combine"] = (combination, COMBINATIONS)
+    choices |= {"partial_fourier": (spec.partial_fourier, partial.METHODS), "ghost": (spec.ghost, GHOSTS)}
     problems = [
         Problem(f"must be one of {', '.join(allowed)}, but is '{value}'", path=f"recon.{name}")
         for name, (value, allowed) in choices.items()
@@ -154,12 +170,23 @@ def _check_field(raw: RawData, spec: ReconSpec, field: np.ndarray) -> list[Probl
     return []
 
 
-def _coil_images(raw: RawData, layout: CartesianLayout, window: str) -> Complex[np.ndarray, "coils contrast z y x"]:
+def _coil_images(
+    raw: RawData, layout: CartesianLayout, window: str, completion: str
+) -> Complex[np.ndarray, "coils contrast z y x"]:
     weight = _sample_weights(layout, window).astype(np.real(raw.signal).dtype)
     images = np.empty((raw.signal.shape[0], *layout.image_shape), dtype=raw.signal.dtype)
     scale = 1.0 / (layout.points * layout.voxel**2)
+    sampled = (layout.multiplicity > 0).reshape(layout.shape)
+    whole = completion == "zero" or sampled.any(axis=-1).all()
     for coil, signal in enumerate(raw.signal):
-        images[coil] = cartesian.adjoint(layout, signal[layout.sample] * weight) * scale
+        samples = signal[layout.sample] * weight
+        if whole:
+            images[coil] = cartesian.adjoint(layout, samples) * scale
+        else:
+            grid = cartesian.scatter(layout, samples).reshape(layout.shape)
+            complete = partial.homodyne if completion == "homodyne" else partial.pocs
+            wide = complete(grid, *partial.sampled_lines(sampled), layout.axes)
+            images[coil] = cartesian.crop_columns(wide, layout.columns) * layout.voxel * scale
     return images
 
 

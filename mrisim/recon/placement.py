@@ -13,6 +13,7 @@ from mrisim.recon.cartesian import CartesianLayout
 
 CONTRAST_LABELS = ("ECO", "SET", "PHS", "REP")
 TOLERANCE = 0.1  # grid steps between a sample and its grid point: at most 0.1/(N/2) of the field of view in scale
+COVERAGE = "k-space coverage"  # topic of the finding about lines that were not acquired
 COORDINATES = ("te", "ti", "ts", "tr", "flip")
 
 
@@ -282,7 +283,7 @@ def _check_coverage(layout: CartesianLayout) -> tuple[Finding, ...]:
     if share == 0.0:
         return ()
     text = f"{share:.0%} of the lines were not acquired and are taken as zero"
-    return (Finding("k-space coverage", text, "Expect lower resolution, or aliasing if lines are missing inside"),)
+    return (Finding(COVERAGE, text, "Expect lower resolution, or aliasing if lines are missing inside"),)
 
 
 def _coordinates(

@@ -313,6 +313,12 @@ class ReconModel(Model):
     slices: Expr | Exprs | None = Field(default=None, description="positions by SLC label")
     window: Literal["none", "hann", "hamming", "tukey"] = "none"
     combine: Literal["adaptive", "rss"] = "adaptive"
+    partial_fourier: Literal["zero", "homodyne", "pocs"] = Field(
+        default="zero", description="what stands for lines that were not sampled"
+    )
+    ghost: Literal["reference", "keep"] = Field(
+        default="reference", description="N/2 ghost: removed by reference lines (label NAV) where there are any"
+    )
     maps: dict[str, dict[str, Any]] = Field(default={}, description="map → {fit: …, options}; an option such as =TR is an expression")
 
     @model_validator(mode="after")
