@@ -82,28 +82,35 @@ def _is_even(values: Float[np.ndarray, " samples"]) -> bool:
     return bool(np.abs(values - steps).max() <= 1e-10 * max(1.0, np.abs(values).max()))
 
 
+Phasors = tuple[Float[Array, "samples spins"], Float[Array, "samples spins"]]  # real and imaginary part
+
+
 @jax.jit
-def _phasors(samples: Samples, position: Split, df: Array, r2: Array) -> Float[Array, "2 samples spins"]:
-    """exp(-tau r2) exp(-2 pi i (df tau + k · r)) times the receiver's phasor: real and imaginary part."""
+def _phasors(samples: Samples, position: Split, df: Array, r2: Array) -> Phasors:
+    """exp(-tau r2) exp(-2 pi i (df tau + k · r)) times the receiver's phasor.
+
+    Barriers keep XLA from computing each phase anew for each of its uses.
+    """
     phase = product(samples.k, position) + samples.delay[:, None] * df - samples.receiver[:, None]
-    cosine, sine = cos_sin(-phase)
-    decay = jnp.exp(-samples.delay[:, None] * r2)
-    return jnp.stack([cosine * decay, sine * decay])
+    phase, decay = jax.lax.optimization_barrier((-phase, jnp.exp(-samples.delay[:, None] * r2)))
+    cosine, sine = cos_sin(phase)
+    return jax.lax.optimization_barrier((cosine * decay, sine * decay))
 
 
 @jax.jit
-def _expand(coarse: Float[Array, "2 a spins"], fine: Float[Array, "2 b spins"]) -> Float[Array, "2 samples spins"]:
+def _expand(coarse: Phasors, fine: Phasors) -> Phasors:
     """All products of both, coarse outside."""
-    (a, b), (c, d) = coarse[:, :, None], fine[:, None]
-    return jnp.stack([a * c - b * d, a * d + b * c]).reshape(2, -1, coarse.shape[2])
+    (a, b), (c, d) = ((v[:, None] for v in coarse), (v[None] for v in fine))
+    shape = (-1, coarse[0].shape[1])
+    return jax.lax.optimization_barrier(((a * c - b * d).reshape(shape), (a * d + b * c).reshape(shape)))
 
 
-def factors(train: Train, position: Split, df: Array, r2: Array) -> tuple[Array, Array]:
+def factors(train: Train, position: Split, df: Array, r2: Array) -> tuple[Phasors, Phasors]:
     """Phasors of the coarse and of the fine samples, of a train that has both."""
-    return _phasors(train.coarse, position, df, r2), _phasors(train.fine, position, df, r2)
+    return _phasors(train.coarse, position, df, r2), _phasors(train.fine or train.coarse, position, df, r2)
 
 
-def encoder(train: Train, position: Split, df: Array, r2: Array) -> Float[Array, "2 samples spins"]:
+def encoder(train: Train, position: Split, df: Array, r2: Array) -> Phasors:
     """Matrix of a readout class for a chunk of spins: real and imaginary part."""
     coarse = _phasors(train.coarse, position, df, r2)
     return coarse if train.fine is None else _expand(coarse, _phasors(train.fine, position, df, r2))
@@ -111,7 +118,7 @@ def encoder(train: Train, position: Split, df: Array, r2: Array) -> Float[Array,
 
 @jax.jit
 def encode(
-    emitted: Float[Array, "steps 2 spins"], rows: Int[Array, " rows"], matrix: Float[Array, "2 samples spins"]
+    emitted: Float[Array, "steps 2 spins"], rows: Int[Array, " rows"], matrix: Phasors
 ) -> Float[Array, "rows 2 samples"]:
     """Samples of the rows of one class: real and imaginary part."""
     return _product(emitted[rows], matrix)
@@ -119,28 +126,25 @@ def encode(
 
 @jax.jit
 def encode_few(
-    emitted: Float[Array, "steps 2 spins"],
-    rows: Int[Array, " rows"],
-    coarse: Float[Array, "2 a spins"],
-    fine: Float[Array, "2 b spins"],
+    emitted: Float[Array, "steps 2 spins"], rows: Int[Array, " rows"], coarse: Phasors, fine: Phasors
 ) -> Float[Array, "rows 2 samples"]:
     """As `encode`, for few rows: the coarse phasors go to the magnetisation, the fine ones are the matrix."""
     m = emitted[rows]
     x, y = m[:, 0, None], m[:, 1, None]
     real, imag = x * coarse[0] - y * coarse[1], x * coarse[1] + y * coarse[0]  # rows, a, spins
+    real, imag = jax.lax.optimization_barrier((real, imag))
     turned = jnp.stack([real, imag], axis=2).reshape(-1, 2, m.shape[2])
-    samples = _product(turned, fine).reshape(len(m), -1, 2, fine.shape[1])
+    samples = _product(turned, fine).reshape(len(m), -1, 2, fine[0].shape[0])
     return samples.swapaxes(1, 2).reshape(len(m), 2, -1)
 
 
-def _product(
-    m: Float[Array, "rows 2 spins"], matrix: Float[Array, "2 samples spins"]
-) -> Float[Array, "rows 2 samples"]:
-    """Complex product by one real one, of twice the rows and twice the columns."""
-    n_rows, n_samples = m.shape[0], matrix.shape[1]
-    whole = jnp.matmul(m.reshape(2 * n_rows, -1), matrix.reshape(2 * n_samples, -1).T, precision=_HIGHEST)
-    whole = whole.reshape(n_rows, 2, 2, n_samples)
-    return jnp.stack([whole[:, 0, 0] - whole[:, 1, 1], whole[:, 0, 1] + whole[:, 1, 0]], axis=1)
+def _product(m: Float[Array, "rows 2 spins"], matrix: Phasors) -> Float[Array, "rows 2 samples"]:
+    """Complex product by two real ones, of twice the rows."""
+    flat = m.reshape(2 * m.shape[0], -1)
+    (a, c), (b, d) = (
+        jnp.moveaxis(jnp.matmul(flat, part.T, precision=_HIGHEST).reshape(m.shape[0], 2, -1), 1, 0) for part in matrix
+    )
+    return jnp.stack([a - d, b + c], axis=1)
 
 
 @jax.jit

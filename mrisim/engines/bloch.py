@@ -187,7 +187,7 @@ def place_pulse(program: Program, row: int, group: int, dtype: np.dtype) -> Puls
     columns = (pulses.frequency, pulses.slice_normal, pulses.slice_position, pulses.slice_half_width)
     blocks = place_waveform(waveform, pulses.amplitude[row], group, dtype)
     placed = Pulse(blocks, directions_of(waveform), *(column[row] for column in columns))
-    return jax.tree.map(lambda values: jnp.asarray(values, dtype), placed)
+    return jax.tree.map(lambda values: _library(values).asarray(values, dtype), placed)
 
 
 @jax.jit

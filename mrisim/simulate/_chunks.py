@@ -7,7 +7,7 @@ import itertools
 import math
 import os
 import threading
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -15,32 +15,34 @@ from functools import partial
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from mrisim._types import Array, Complex, Float, Int
 from mrisim.data import Phantom
-from mrisim.encoding import matrix
 from mrisim.engines import bloch
-from mrisim.program import Program, ReadoutClass, StepTable
+from mrisim.program import Program, StepTable
 from mrisim.simulate import hosts
 from mrisim.simulate._checkpoint import Checkpoint
-from mrisim.simulate._memory import LARGEST_CHUNK, SAMPLE_BLOCK, SEGMENT, Plan
+from mrisim.simulate._memory import LARGEST_CHUNK, LARGEST_TILE, SEGMENT, SMALLEST_CHUNK, Plan
 from mrisim.simulate._propagators import Pulse, chunk_propagators, prepare_pulses
+from mrisim.simulate._tiles import Group, groups_of, rows_of, run_segment
 from mrisim.simulate._trains import Trains
 
-_ENCODERS_KEPT = 4
 _LANES = 64
+_FEW = 16  # chunks, where there are no more spins than these hold
 _COMPILED: set[tuple[object, ...]] = set()  # what has run once in this process: its chunks need not wait for the first
 _GPU_CHUNK = 1 << 17
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Segment:
-    """A run of steps, and which of its rows belong to which readout class."""
+    """A run of steps, its readouts, and where their samples belong."""
 
     steps: bloch.Steps
-    rows: tuple[tuple[int, np.ndarray, np.ndarray], ...]  # class, rows in the segment (padded), index into the class
+    groups: tuple[Group, ...]
+    where: tuple[Int[np.ndarray, "readouts rows samples"], ...]  # of each group; n_samples for nowhere
+    kept: Int[np.ndarray, " kept"]  # steps whose magnetisation is handed over
+    rows: tuple[tuple[int, np.ndarray], ...]  # of them, in order: readout class, and rows of that class
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -49,11 +51,11 @@ class Work:
 
     program: Program
     segments: tuple[Segment, ...]
-    trains: tuple[tuple[tuple[int, matrix.Train], ...], ...]  # per class: blocks of samples with their first sample
     pulses: tuple[Pulse, ...]
     tolerance: float
     run: int  # neighboring spins that the encoding cannot tell apart
     size: int  # spins of a chunk
+    tile: int  # spins that go through together
     dtype: np.dtype
 
 
@@ -75,9 +77,16 @@ def precision(dtype: np.dtype):
 
 
 def prepare(
-    program: Program, phantom: Phantom, spoil: bool, tolerance: float, dtype: np.dtype, largest: int, run: int = 1
+    program: Program,
+    phantom: Phantom,
+    spoil: bool,
+    tolerance: float,
+    dtype: np.dtype,
+    size: int,
+    run: int = 1,
+    transformed: tuple[int, ...] = (),
 ) -> Work:
-    """Cut the steps into segments of equal length and place everything that chunks share.
+    """Cut the steps into segments of equal length and prepare everything that chunks share.
 
     Args:
         program: The program.
@@ -85,27 +94,36 @@ def prepare(
         spoil: Whether spoiling is ideal.
         tolerance: As in `simulate`.
         dtype: Precision of the device.
-        largest: Spins that a chunk may have.
+        size: Spins of a chunk, from `chunk_size`.
         run: Neighboring spins that the encoding cannot tell apart.
+        transformed: Readout classes that are encoded after all chunks.
     """
-    size = chunk_size(largest, run)
     length = _round_up(-(-program.n_steps // -(-program.n_steps // SEGMENT)), 8)
     segments = []
     for start in range(0, program.n_steps, length):
-        part = slice_steps(program.steps, start, length)
-        rows = tuple(_rows_of(program, start, start + length))
-        segments.append(Segment(steps=bloch.place_steps(part, program.pulses, spoil, dtype), rows=rows))
-    trains = tuple(tuple(_sample_blocks(readout, dtype)) for readout in program.readouts)
+        steps = bloch.place_steps(slice_steps(program.steps, start, length), program.pulses, spoil, dtype)
+        pairs = list(groups_of(program, start, start + length, dtype, transformed))
+        rows = [part for part in rows_of(program, start, start + length) if part[0] in transformed]
+        kept = np.concatenate([np.zeros(0, np.int32), *(steps for _, steps, _ in rows)]).astype(np.int32)
+        segments.append(
+            Segment(
+                steps=steps,
+                groups=tuple(group for group, _ in pairs),
+                where=tuple(where for _, where in pairs),
+                kept=kept,
+                rows=tuple((index, chosen) for index, _, chosen in rows),
+            )
+        )
     with precision(dtype):
         pulses = prepare_pulses(program, phantom, tolerance, np.dtype(dtype), size)
     return Work(
         program=program,
         segments=tuple(segments),
-        trains=trains,
         pulses=pulses,
         tolerance=tolerance,
         run=run,
         size=size,
+        tile=tile_size(size, run),
         dtype=np.dtype(dtype),
     )
 
@@ -114,10 +132,10 @@ def place(work: Work, device: Any) -> Work:
     """The work with what chunks share on a device."""
     with precision(work.dtype):
         put = partial(jax.device_put, device=device)
+        segments = (replace(s, steps=put(s.steps), groups=put(s.groups), kept=put(s.kept)) for s in work.segments)
         return replace(
             work,
-            segments=tuple(replace(segment, steps=put(segment.steps)) for segment in work.segments),
-            trains=tuple(tuple((first, put(train)) for first, train in blocks) for blocks in work.trains),
+            segments=tuple(segments),
             pulses=tuple(replace(pulse, placed=put(pulse.placed), table=put(pulse.table)) for pulse in work.pulses),
         )
 
@@ -134,43 +152,47 @@ def slice_steps(steps: StepTable, start: int, length: int) -> StepTable:
     return replace(steps, **{name: cut(values, fills.get(name, 0)) for name, values in vars(steps).items()})
 
 
-def _rows_of(program: Program, start: int, stop: int) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-    for index, readout in enumerate(program.readouts):
-        chosen = np.flatnonzero((readout.step >= start) & (readout.step < stop))
-        if len(chosen):
-            rows = readout.step[chosen] - start
-            padded = np.pad(rows, (0, _bucket(len(rows)) - len(rows)))
-            yield index, padded.astype(np.int32), chosen
-
-
-def _bucket(n: int) -> int:
-    """Rows that n are filled up to, so that a sweep compiles once: 1, 2, 4, or a multiple of 8."""
-    return 1 << (n - 1).bit_length() if n < 8 else _round_up(n, 8)
-
-
 def _round_up(n: int, step: int) -> int:
     return -(-n // step) * step
 
 
-def _sample_blocks(readout: ReadoutClass, dtype: np.dtype) -> Iterator[tuple[int, matrix.Train]]:
-    for start in range(0, len(readout.delay), SAMPLE_BLOCK):
-        part = slice(start, start + SAMPLE_BLOCK)
-        block = replace(readout, delay=readout.delay[part], k=readout.k[part], receiver=readout.receiver[part])
-        yield start, matrix.place_train(block, dtype)
+def chunk_size(n_spins: int, largest: int, run: int) -> int:
+    """Spins of a chunk: whole runs, whole tiles, and a multiple of what a processor takes at a time.
 
+    Sixteen chunks where that leaves each at least a tile, so that many cores have work; the number of cores does not
+    count, so that it changes no result. Few sizes exist, so that similar phantoms share a compilation. XLA's loops over
+    4095 spins take fifteen times longer than those over 4096.
 
-def chunk_size(largest: int, run: int) -> int:
-    """Spins of a chunk: whole runs, and a multiple of what a processor takes at a time.
+    Args:
+        n_spins: All spins.
+        largest: Spins that a chunk may have.
+        run: Neighboring spins that the encoding cannot tell apart.
 
-    XLA's loops over 4095 spins take fifteen times longer than those over 4096.
+    Example:
+        >>> [chunk_size(n, 32768, 1) for n in (3, 1000, 10_000, 100_000, 1_000_000)]
+        [128, 1024, 5120, 6400, 32768]
     """
+    count = min(_FEW, max(1, n_spins // LARGEST_TILE))
+    size = max(SMALLEST_CHUNK, -(-n_spins // count))
+    octave = 1 << (size - 1).bit_length()
+    size = octave if octave <= LARGEST_TILE // 2 else _round_up(size, octave // 32)
     step = math.lcm(run, _LANES)
-    return max(1, largest // step) * step
+    size = _round_up(min(size, max(largest, 1)), step)
+    size = size if size <= largest else max(1, largest // step) * step
+    return size // tile_size(size, run) * tile_size(size, run)
 
 
-def chunk_places(start: int, size: int, run: int) -> Int[np.ndarray, " size"]:
-    """Spins of a chunk: of each run that the encoding cannot tell apart all first members, then all second ones, …"""
-    return np.arange(start, start + size).reshape(-1, run).T.reshape(-1)
+def tile_size(chunk: int, run: int) -> int:
+    """Spins of a tile: whole runs, an even share of the chunk; on another device than a CPU all of it."""
+    step = math.lcm(run, _LANES)
+    count = -(-chunk // LARGEST_TILE) if jax.default_backend() == "cpu" else 1
+    return max(step, chunk // count // step * step)
+
+
+def chunk_places(start: int, work: Work) -> Int[np.ndarray, " size"]:
+    """Spins of a chunk: of a tile's runs that the encoding cannot tell apart all first members, all second ones, …"""
+    places = np.arange(start, start + work.size).reshape(-1, work.tile // work.run, work.run)
+    return places.swapaxes(1, 2).reshape(-1)
 
 
 def cut_chunk(phantom: Phantom, places: Int[np.ndarray, " size"]) -> Phantom:
@@ -207,68 +229,43 @@ def run_chunk(
     """
     with precision(work.dtype):
         spins, propagators = place_chunk(work, phantom, places)
-        n_coils = 1 if sensitivity is None else len(sensitivity)
-        signal = np.zeros((n_coils, work.program.n_samples), dtype=complex)
+        kind = np.result_type(work.dtype, np.complex64)
+        coils = None if sensitivity is None else jax.device_put(np.asarray(sensitivity, kind))
+        n_coils = 1 if coils is None else len(coils)
+        signal = np.zeros((n_coils, work.program.n_samples + 1), dtype=complex)
         state = bloch.init(spins, initial)
-        encode = _ChunkEncoding(spins if work.run == 1 else bloch.first_of_runs(spins, work.run), sensitivity)
         for segment in work.segments:
             if stop is not None and stop.is_set():
                 break
-            state, emitted = bloch.evolve(state, segment.steps, propagators, spins)
-            if work.run > 1:
-                emitted = matrix.sum_runs(emitted, work.run)
-            for index, rows, chosen in segment.rows:
-                if trains is not None and index in trains.row:
-                    trains.keep(number, index, chosen, np.asarray(emitted[rows[: len(chosen)]]))
-                    continue
-                for first, train in work.trains[index]:
-                    samples = encode.samples(emitted, rows, (index, first), train)[:, : len(chosen)]
-                    where = work.program.readouts[index].first[chosen][:, None] + first + np.arange(samples.shape[2])
-                    signal[:, where] += samples
-    return signal
+            state, found, emitted = run_segment(
+                state, spins, coils, propagators, segment.steps, segment.groups, segment.kept,
+                tile=work.tile, run=work.run,
+            )  # fmt: skip
+            for where, samples in zip(segment.where, found, strict=True):
+                _add(signal, where, np.asarray(samples))
+            if trains is not None and segment.rows:
+                _keep(trains, number, segment, np.asarray(emitted))
+    return signal[:, :-1]
 
 
-class _ChunkEncoding:
-    """Encoding of one chunk: the matrices that were made last are kept."""
-
-    def __init__(self, spins: bloch.Spins, sensitivity: Complex[np.ndarray, "coils spins"] | None):
-        self._spins = (spins.position, spins.df, spins.r2)
-        kind = np.result_type(spins.df.dtype, np.complex64)
-        self._coils = None if sensitivity is None else [jnp.asarray(coil, kind) for coil in sensitivity]
-        self._made: OrderedDict[tuple[int, int, bool], tuple[Array, ...]] = OrderedDict()
-
-    def samples(
-        self,
-        emitted: Float[Array, "steps 2 spins"],
-        rows: Int[np.ndarray, " rows"],
-        key: tuple[int, int],
-        train: matrix.Train,
-    ) -> Complex[np.ndarray, "coils rows samples"]:
-        """Samples of some rows, coil by coil."""
-        if self._coils is None:
-            return _joined([self._encode(emitted, rows, key, train)])
-        every = np.arange(len(rows), dtype=np.int32)
-        return _joined([self._encode(matrix.receive(emitted, rows, c), every, key, train) for c in self._coils])
-
-    def _encode(
-        self, emitted: Array, rows: Int[np.ndarray, " rows"], key: tuple[int, int], train: matrix.Train
-    ) -> Array:
-        n_rows = len(rows) * (1 if self._coils is None else len(self._coils))
-        few = train.fine is not None and n_rows < len(train.fine.delay)
-        made = self._matrices((*key, few), train)
-        return matrix.encode_few(emitted, rows, *made) if few else matrix.encode(emitted, rows, *made)
-
-    def _matrices(self, key: tuple[int, int, bool], train: matrix.Train) -> tuple[Array, ...]:
-        if key not in self._made:
-            self._made[key] = matrix.factors(train, *self._spins) if key[2] else (matrix.encoder(train, *self._spins),)
-            if len(self._made) > _ENCODERS_KEPT:
-                self._made.popitem(last=False)
-        return self._made[key]
+def _add(
+    signal: Complex[np.ndarray, "coils samples"],
+    where: Int[np.ndarray, "readouts rows samples"],
+    samples: Float[np.ndarray, "readouts coils rows 2 samples"],
+) -> None:
+    """Add samples where they belong."""
+    values = np.moveaxis(samples, 1, 0)
+    flat = where.reshape(-1)
+    for coil, part in zip(signal, values, strict=True):
+        coil[flat] += (part[:, :, 0] + 1j * part[:, :, 1]).reshape(-1)
 
 
-def _joined(parts: list[Array]) -> Complex[np.ndarray, "coils rows samples"]:
-    values = np.stack([np.asarray(part) for part in parts]).astype(float)
-    return values[:, :, 0] + 1j * values[:, :, 1]
+def _keep(trains: Trains, number: int, segment: Segment, emitted: Float[np.ndarray, "tiles kept 2 runs"]) -> None:
+    """Hand over what was emitted for trains that are transformed."""
+    m, first = np.moveaxis(emitted, 0, 2).reshape(emitted.shape[1], 2, -1), 0
+    for index, chosen in segment.rows:
+        trains.keep(number, index, chosen, m[first : first + len(chosen)])
+        first += len(chosen)
 
 
 def chunk_starts(n_spins: int, size: int) -> list[int]:
@@ -298,7 +295,7 @@ def run_chunks(
     stop = threading.Event()
 
     def one(start: int) -> np.ndarray:
-        places = chunk_places(start, work.size, work.run)
+        places = chunk_places(start, work)
         rows = np.minimum(places, phantom.n_spins - 1)
         coils = None if sensitivity is None else sensitivity[:, rows]
         state = None if initial is None else initial[rows]
@@ -372,6 +369,5 @@ def _in_order(
 def _signature(work: Work, n_coils: int, started: bool) -> tuple[object, ...]:
     """What compilations of a chunk depend on."""
     pulses = tuple((len(p.placed.blocks), p.table is None or p.table.shape) for p in work.pulses)
-    segments = {(len(s.steps.pulse), tuple((i, len(rows)) for i, rows, _ in s.rows)) for s in work.segments}
-    trains = tuple(tuple(jax.tree.map(np.shape, train) for _, train in blocks) for blocks in work.trains)
-    return (work.size, work.run, str(work.dtype), n_coils, started, pulses, frozenset(segments), str(trains))
+    segments = {str(jax.tree.map(np.shape, (s.steps.pulse, s.groups, s.kept))) for s in work.segments}
+    return (work.size, work.tile, work.run, str(work.dtype), n_coils, started, pulses, frozenset(segments))

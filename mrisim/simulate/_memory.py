@@ -10,8 +10,11 @@ from mrisim.errors import Problem, ResourceError, SpecError
 from mrisim.program import Program
 
 SEGMENT = 256  # steps that one compiled call runs
-LARGEST_CHUNK = 4096  # spins whose state and propagators stay in a core's cache
+LARGEST_TILE = 4096  # spins whose state and propagators stay in a core's cache
+LARGEST_CHUNK = 32768  # spins that one compiled call runs, tile by tile
 SMALLEST_CHUNK = 128
+_WORK = 1 << 31  # spins times samples of one compiled call: a fraction of a second
+_PROPAGATORS = 1 << 25  # bytes of them in a chunk of more than one tile
 SAMPLE_BLOCK = 512  # samples of a train that one encoder holds
 STORE_LIMIT = 1 << 30  # bytes of propagators that are kept
 _DEFAULT_SHARE = 0.5  # of the memory that is free
@@ -71,14 +74,22 @@ class Plan:
     left: int  # bytes of the budget beyond the need; what else is kept is taken from them, and from the store
 
 
-def _bytes_per_spin(program: Program, n_coils: int, itemsize: int) -> int:
-    """Working memory of one spin of a chunk: propagators, emitted magnetisation, encoders."""
+def _bytes_per_spin(program: Program, n_coils: int, itemsize: int) -> tuple[int, int]:
+    """Working memory of one spin: of a chunk (propagators, state, what is handed over), and of a tile (the rest)."""
     n_pulses = max(1, len(program.pulses.waveform))
     longest = min(SAMPLE_BLOCK, max((r.delay.shape[0] for r in program.readouts), default=1))
-    classes = min(4, max(1, len(program.readouts)))
     steps = min(SEGMENT, program.n_steps)
-    values = 12 * (n_pulses + 4) + 4 * steps + 4 * longest * n_coils * classes + 32
-    return values * itemsize
+    chunk = 12 * (n_pulses + 4) + 2 * n_coils + 32
+    tile = 4 * steps + 6 * longest + 12 * n_pulses + 32
+    return chunk * itemsize, tile * itemsize
+
+
+def _largest(program: Program, n_coils: int, largest: int) -> int:
+    """Spins of a chunk that one compiled call is done with soon, and whose propagators stay small."""
+    segments = max(1, -(-program.n_steps // SEGMENT))
+    samples = max(1, program.n_samples // segments * n_coils)
+    pulses = max(1, len(program.pulses.waveform))
+    return min(largest, max(LARGEST_TILE, min(_WORK // samples, _PROPAGATORS // (48 * pulses))))
 
 
 def plan(
@@ -90,14 +101,20 @@ def plan(
         ResourceError: not even the smallest chunk fits; the message states the need.
     """
     budget = int(free_memory() * _DEFAULT_SHARE) if budget is None else budget
-    per_spin = _bytes_per_spin(program, n_coils, itemsize)
+    per_spin, per_tile = _bytes_per_spin(program, n_coils, itemsize)
     fixed = n_spins * _BYTES_ON_HOST + program.n_samples * (n_coils * 16 * 4 + 64) + program.n_steps * 200
-    chunk = min(largest, _bucket(n_spins))
-    while workers > 1 and fixed + workers * chunk * per_spin > budget:
-        workers -= 1
-    while chunk > SMALLEST_CHUNK and fixed + workers * chunk * per_spin > budget:
+    chunk = min(_largest(program, n_coils, largest), _bucket(n_spins))
+
+    def total() -> int:
+        return fixed + workers * (chunk * per_spin + min(chunk, LARGEST_TILE) * per_tile)
+
+    while chunk > LARGEST_TILE and total() > budget:
         chunk //= 2
-    need = fixed + workers * chunk * per_spin
+    while workers > 1 and total() > budget:
+        workers -= 1
+    while chunk > SMALLEST_CHUNK and total() > budget:
+        chunk //= 2
+    need = total()
     if need > budget:
         raise ResourceError(
             Problem(

@@ -137,7 +137,7 @@ def simulate(
             "n_spins": phantom.n_spins,
             "n_coils": len(clean),
             "n_steps": program.n_steps,
-            "chunk": job.work.size,
+            "chunk": job.size,
             "memory": job.layout.need + (job.trains.size if job.trains else 0),
             "seconds": {"lower": lowered - begin, "compile": compiling[0], "simulate": max(0.0, total - compiling[0])},
         },
@@ -178,14 +178,17 @@ class _Job:
     @cached_property
     def trains(self) -> Trains | None:
         """Trains that are encoded after all chunks."""
-        starts, n = _chunks.chunk_starts(self.spins.n_spins, self.work.size), self.spins.n_spins
-        places = np.concatenate([np.zeros(0, int), *(np.arange(s, s + self.work.size, self.run) for s in starts)])
-        places = places[places < n]
+        spins, coils = self.spins, self.sensitivity
+        starts, n = _chunks.chunk_starts(spins.n_spins, self.size), spins.n_spins
+        if self.run > 1 or sum(min(self.size, n - s) for s in starts) < n:
+            places = np.concatenate([np.zeros(0, int), *(np.arange(s, s + self.size, self.run) for s in starts)])
+            places = places[places < n]
+            spins, coils = spins.take(places), None if coils is None else coils[:, places]
         found = Trains.of(
             self.program,
-            self.spins.take(places),
-            None if self.sensitivity is None else self.sensitivity[:, places],
-            width=self.work.size // self.run,
+            spins,
+            coils,
+            width=self.size // self.run,
             tolerance=self.tolerance,
             dtype=self.dtype,
             left=self.layout.left,
@@ -194,10 +197,16 @@ class _Job:
         )
         return found if found.classes else None
 
+    @property
+    def size(self) -> int:
+        """Spins of a chunk."""
+        return _chunks.chunk_size(self.spins.n_spins, self.layout.chunk, self.run)
+
     @cached_property
     def work(self) -> _chunks.Work:
+        classes = self.trains.classes if self.trains else ()
         return _chunks.prepare(
-            self.program, self.spins, self.spoil, self.tolerance, self.dtype, self.layout.chunk, self.run
+            self.program, self.spins, self.spoil, self.tolerance, self.dtype, self.size, self.run, classes
         )
 
     @property
@@ -246,7 +255,7 @@ def _summed(job: _Job, kept: Checkpoint | None, progress: Progress) -> Complex[n
     """Sum over all chunks."""
     taken = job.trains.size if job.trains else 0
     STORE.resize(min(job.layout.store, max(0, job.layout.left - taken)))
-    n_chunks = len(_chunks.chunk_starts(job.spins.n_spins, job.work.size))
+    n_chunks = len(_chunks.chunk_starts(job.spins.n_spins, job.size))
     with _advancer(progress, n_chunks) as advance:
         return _chunks.run_chunks(
             job.work, job.spins, job.sensitivity, job.start, job.layout, advance, kept, job.trains

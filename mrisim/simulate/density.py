@@ -28,6 +28,7 @@ ALLOWED = 0.05  # relative error of the voxel's signal (2-norm over readouts and
 _STILL = 0.01  # change on doubling the isochromats below which the signal stands still
 MOST = 1500  # isochromats per voxel that the check tries
 _MOST_SPINS = 4 * 4096  # that it runs in all
+_PROBED = 4096  # isochromats at a time
 _READOUTS = 64  # that it runs at least, where the sequence has them
 _TOLERANCE = 1e-3
 _T2_PERCENTILES = (50.0, 95.0)  # of the phantom: the tissues that stand for all, the second for long coherence
@@ -156,7 +157,8 @@ def _signals(
 ) -> list[Complex[np.ndarray, " rows"]]:
     """Signal of the voxel at the first sample of each readout, encoding taken out, for each number of isochromats."""
     dtype = np.dtype(np.float32)
-    work = _chunks.prepare(program, probe, ideal, _TOLERANCE, dtype, _chunks.largest_chunk())
+    size = _chunks.chunk_size(probe.n_spins, _PROBED, run=1)
+    work = _chunks.prepare(program, probe, ideal, _TOLERANCE, dtype, size)
     first = np.zeros(program.n_steps, dtype=int)
     for readout in program.readouts:
         first[readout.step] = readout.first

@@ -7,8 +7,10 @@ import pytest
 from physics.build import spins
 
 from mrisim.encoding.nufft import backends
+from mrisim.program import lower
 from mrisim.sequence import load_sequence
 from mrisim.simulate import _chunks, _trains, hosts, simulate
+from mrisim.simulate._memory import SMALLEST_CHUNK, plan
 
 pytestmark = pytest.mark.skipif(backends()[0] != "finufft", reason="finufft on a CPU is what is chosen")
 GENERATOR = np.random.default_rng(11)
@@ -148,12 +150,13 @@ def test_processes_transform_their_own_spins_and_add_up(forced, monkeypatch, by_
 def test_what_the_memory_does_not_hold_stays_with_the_matrices(forced, by_matrix):
     """Just above what the smallest chunk needs, whatever the number of cores."""
     seq = scan("radial_flash")
-    found = run(seq, dtype="float64", memory=1_120_000)
+    least = plan(lower(seq), N, 1, 8, 1 << 40, workers=1, largest=SMALLEST_CHUNK).need
+    found = run(seq, dtype="float64", memory=least + 1000)
     assert forced == []
     assert relative(found.signal, by_matrix("radial_flash")) < 1e-12
     wide = run(seq, dtype="float64", memory="1 GiB")
     assert forced
-    assert wide.provenance["memory"] > 1_120_000 >= found.provenance["memory"]
+    assert wide.provenance["memory"] > least + 1000 >= found.provenance["memory"]
 
 
 def test_too_many_terms_stay_with_the_matrices(forced, monkeypatch, by_matrix):
