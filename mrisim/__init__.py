@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from mrisim.simulate import signal as signal
     from mrisim.simulate import simulate as simulate
     from mrisim.simulate import trace as trace
+    from mrisim.validation import validate as validate
 
 __version__ = "0.1.0"
 
@@ -83,6 +84,7 @@ _HOME = {
     "stack": "recon",
     "sweep": "pipeline",
     "trace": "simulate",
+    "validate": "validation",
     "write_sequence": "io.pulseq",
 }
 _MODULES = ("mapping", "phantom", "physics", "plot", "recon")

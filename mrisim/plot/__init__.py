@@ -10,6 +10,9 @@ from matplotlib.figure import Figure as _Figure
 from mrisim.plot.curves import signal as signal
 from mrisim.plot.curves import slice_profile as slice_profile
 from mrisim.plot.diagram import sequence as sequence
+from mrisim.plot.expectation import Compared as Compared
+from mrisim.plot.expectation import Drawn as Drawn
+from mrisim.plot.expectation import expectation as expectation
 from mrisim.plot.images import image as image
 from mrisim.plot.images import map_comparison as map_comparison
 from mrisim.plot.images import overview as overview
@@ -18,6 +21,9 @@ from mrisim.plot.kspace import kspace as kspace
 from mrisim.plot.kspace import trajectory as trajectory
 
 __all__ = [
+    "Compared",
+    "Drawn",
+    "expectation",
     "image",
     "kspace",
     "map_comparison",

@@ -13,7 +13,7 @@ from mrisim.paths import library_files
 from mrisim.source import KeyPath, Source, did_you_mean, inside_folder, one_line, read_source
 
 MAX_EXTENDS = 8
-_LATER = {"expect": "closed forms in the file", "limits": "limits beyond the scanner"}
+_LATER = {"limits": "limits beyond the scanner"}
 _BY_NAME = ("parameters", "definitions", "events", "system", "geometry", "recon")
 
 

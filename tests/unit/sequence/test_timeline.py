@@ -526,7 +526,7 @@ def test_a_loop_that_would_run_without_bound_is_refused():
     )
 
 
-@pytest.mark.parametrize("key", ["expect", "limits"])
+@pytest.mark.parametrize("key", ["limits"])
 def test_keys_of_a_later_language_are_refused(key, tmp_path):
     from mrisim.sequence import load_sequence
 

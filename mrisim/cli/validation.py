@@ -1,0 +1,84 @@
+"""Commands that hold sequences against closed forms: validate."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mrisim.cli.exits import VIOLATIONS, exits
+from mrisim.cli.output import print_table
+from mrisim.errors import Problem, SpecError
+
+if TYPE_CHECKING:
+    from mrisim.validation import Validation
+
+
+class Engines(StrEnum):
+    """Engines to validate on."""
+
+    bloch = "bloch"
+    epg = "epg"
+    all = "all"
+
+
+@exits
+def validate(
+    names: Annotated[list[str] | None, typer.Argument(help="Files or names in the library.")] = None,
+    engine: Annotated[Engines, typer.Option(help="Of those that an expectation names, all or one.")] = Engines.all,
+    library: Annotated[bool, typer.Option("--library", help="All sequences of the library.")] = False,
+    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML for continuous integration.")] = None,
+    json: Annotated[Path | None, typer.Option("--json", help="Write every point as JSON.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write a page: points over closed forms.")] = None,
+) -> None:
+    """Hold sequences against the closed forms in their files. Exit code 1 where a point falls outside."""
+    files = _files(names or [], library)
+    from mrisim.validation import validate as run
+
+    validation = run(files, engine=engine.value)
+    _print(validation)
+    _write(validation, junit, json, html)
+    if not validation.passed:
+        raise typer.Exit(VIOLATIONS)
+
+
+def _files(names: list[str], library: bool) -> list[str]:
+    if library == bool(names):
+        rule = "must be given, or --library" if not library else "must be left out with --library, but is given"
+        raise SpecError(Problem(rule, "Write mrisim validate my_sequence.yaml", path="FILE"))
+    if not library:
+        return names
+    from mrisim.sequence import list_sequences
+
+    return [name for name, _, _ in list_sequences()]
+
+
+def _print(validation: Validation) -> None:
+    from mrisim.validation.tables import failures, summary
+
+    if validation.outcomes:
+        print_table(summary(validation))
+    for outcome in validation.outcomes:
+        if not outcome.passed:
+            typer.echo(f"{outcome.sequence}: {outcome.name} [{outcome.engine}]: {outcome.signal} = {outcome.equals}")
+            print_table(failures(outcome))
+    for text in dict.fromkeys(str(finding) for outcome in validation.outcomes for finding in outcome.findings):
+        typer.echo(f"note: {text}")
+    for file in validation.empty:
+        typer.echo(f"note: {file} states nothing to validate: add 'expect', see docs/validation.md")
+
+
+def _write(validation: Validation, junit: Path | None, json: Path | None, html: Path | None) -> None:
+    from mrisim.validation import files
+
+    writers = ((junit, files.write_junit), (json, files.write_json), (html, files.write_html))
+    for path, write in writers:
+        if path is not None:
+            typer.echo(f"wrote {write(validation, path)}")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this group."""
+    app.command()(validate)
