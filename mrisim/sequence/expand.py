@@ -24,6 +24,7 @@ from mrisim.events.blocks import (
     Sequence,
 )
 from mrisim.scanner import Scanner
+from mrisim.sequence.expect import resolve_expectations
 from mrisim.sequence.geometry import derating, move_to_center, resolve_geometry, turn
 from mrisim.sequence.gradients import Limits
 from mrisim.sequence.grammar import ReconModel, SequenceModel
@@ -57,6 +58,7 @@ def expand(model: SequenceModel, source: Source, system: Scanner, given: Mapping
     names = check_names(model, collector, system.gamma)
     values, records, problems = resolve_parameters(model, source, system.gamma, given, names.components)
     collector.add(*problems)
+    resolve_expectations(model.expect, collector, values, system.gamma)
     collector.finish()
     globals_ = _globals(model, collector, system, values)
     root = Scope(globals_)
