@@ -20,7 +20,7 @@ from mrisim.events.moments import (
     PulseInstances,
     ReadoutInstances,
     Track,
-    gradient_tracks,
+    played_tracks,
     pulse_instances,
     readout_instances,
     total_moment,
@@ -165,7 +165,7 @@ class _Lowering:
         self.seq = seq
         self.ideal = pulses == "ideal"
         self.cuts = cuts
-        self.tracks: tuple[Track, Track, Track] = gradient_tracks(seq)
+        self.tracks: tuple[Track, Track, Track] = played_tracks(seq)
         self.instances: PulseInstances = pulse_instances(seq)
         self.readouts: ReadoutInstances = readout_instances(seq)
         if self.ideal:

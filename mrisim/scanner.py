@@ -28,3 +28,4 @@ class Scanner:
     rf_dead_time: float = 100e-6  # before a pulse [s]
     rf_ringdown_time: float = 30e-6  # after a pulse [s]
     adc_dead_time: float = 10e-6  # before and after sampling [s]
+    gradient_delay: float = 0.0  # of gradients as played behind pulses and samples; no reconstruction knows it [s]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -56,6 +56,13 @@ def gradient_tracks(seq: SequenceTables) -> tuple[Track, Track, Track]:
     """Waveforms that gx, gy and gz make on the physical axes; their sum is the gradient."""
     directions = seq.axis_directions()
     return tuple(_axis_track(seq, axis, directions[:, :, axis]) for axis in range(3))  # type: ignore[return-value]
+
+
+def played_tracks(seq: SequenceTables) -> tuple[Track, Track, Track]:
+    """As `gradient_tracks`, but as late as the scanner plays them."""
+    delay = seq.system.gradient_delay
+    x, y, z = (replace(track, time=track.time + delay) for track in gradient_tracks(seq))
+    return x, y, z
 
 
 def _axis_track(seq: SequenceTables, axis: int, direction: Float[np.ndarray, "blocks 3"]) -> Track:

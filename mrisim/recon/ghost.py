@@ -50,6 +50,26 @@ def remove_ghost(raw: RawData) -> RawData:
     return replace(raw, signal=signal.astype(raw.signal.dtype))
 
 
+def find_delay(even: RawData, raw: RawData) -> float:
+    """Time by which gradients lag behind the samples, from the reference lines; zero without them [s].
+
+    Args:
+        even: Raw data with samples in equal steps.
+        raw: The same as sampled, for the gradient.
+    """
+    table = even.readouts
+    reference = np.flatnonzero((table.label("NAV") != 0) & (table.label("NOISE") == 0))
+    if len(reference) == 0:
+        return 0.0
+    backwards = _backwards(even)
+    line = np.asarray(even.k)[_part(even, reference[0])] @ even.geometry.rotation[:, 0]
+    slope = np.diff(_phase(even, reference, backwards)[:2])[0]
+    shift = -slope / (2 * np.pi) * abs(line[-1] - line[0]) / (len(line) - 1) * len(line) / 2  # of k, each way [1/m]
+    first = _part(raw, int(np.flatnonzero(raw.readouts.label("NAV") != 0)[0]))
+    along = np.asarray(raw.k)[first] @ raw.geometry.rotation[:, 0]
+    return float(shift / np.abs(np.gradient(along, np.asarray(raw.time)[first])).max())
+
+
 def _phase(raw: RawData, members: Int[np.ndarray, " lines"], backwards: np.ndarray) -> Float[np.ndarray, " columns"]:
     """Phase of backward against forward lines over the columns of their image [rad]."""
     ways = [members[~backwards[members]], members[backwards[members]]]

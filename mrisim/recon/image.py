@@ -12,7 +12,7 @@ from mrisim.data import Grid, Image, RawData, ReconSpec
 from mrisim.errors import ConsistencyError, Problem
 from mrisim.recon import cartesian, combine, gridding, partial
 from mrisim.recon.cartesian import CartesianLayout
-from mrisim.recon.ghost import remove_ghost
+from mrisim.recon.ghost import find_delay, remove_ghost
 from mrisim.recon.infer import infer_recon
 from mrisim.recon.placement import COVERAGE, place
 from mrisim.recon.ramps import even_lines
@@ -20,6 +20,7 @@ from mrisim.recon.ramps import even_lines
 METHODS = ("cartesian", "gridding")
 WINDOWS = ("none", "hann", "hamming", "tukey")
 COMBINATIONS = ("adaptive", "rss")
+_DELAY_STEPS = 3  # each leaves about 6 % of the delay
 GHOSTS = ("reference", "keep")
 
 
@@ -93,8 +94,7 @@ def reconstruct(
         coordinates = trajectory.coordinates
         images, found = gridding.coil_images(raw, trajectory, window, off_resonance)
     else:
-        raw = even_lines(raw, spec)
-        raw = remove_ghost(raw) if spec.ghost == "reference" else raw
+        raw = _lines(raw, spec)
         placement = place(raw, spec)
         coordinates, found = placement.coordinates, placement.findings
         if spec.partial_fourier != "zero":
@@ -168,6 +168,20 @@ def _check_field(raw: RawData, spec: ReconSpec, field: np.ndarray) -> list[Probl
     if not np.isfinite(field).all():
         return [Problem("must be finite, but holds nan or infinity", "Set it to 0 outside", path="off_resonance")]
     return []
+
+
+def _lines(raw: RawData, spec: ReconSpec) -> RawData:
+    """Lines in equal steps, and without what tells backward from forward ones."""
+    even = even_lines(raw, spec)
+    if spec.ghost == "keep":
+        return even
+    if even is raw:
+        return remove_ghost(raw)
+    delay = 0.0  # on a ramp it moves k by less than on the flat top, so it is taken away before the interpolation
+    for _ in range(_DELAY_STEPS):
+        delay += find_delay(even, raw)
+        even = even_lines(raw, spec, delay)
+    return remove_ghost(even)
 
 
 def _coil_images(

@@ -19,7 +19,7 @@ MARGIN = 1.5  # fields of view that the object may fill, as far as the samples c
 RIDGE = 1e-5  # of the interpolation: samples are more crowded on ramps than they need to be
 
 
-def even_lines(raw: RawData, spec: ReconSpec) -> RawData:
+def even_lines(raw: RawData, spec: ReconSpec, delay: float = 0.0) -> RawData:
     """Raw data whose readouts advance in equal steps; itself where they do so already.
 
     Navigators are interpolated like lines of the image; noise measurements are left out.
@@ -27,6 +27,7 @@ def even_lines(raw: RawData, spec: ReconSpec) -> RawData:
     Args:
         raw: Samples.
         spec: Matrix and field of view along read decide the grid.
+        delay: By which the gradients lag behind the samples [s]: k lies where it was that much earlier.
 
     Raises:
         ConsistencyError: steps longer than 1 / fov, or lines that do not reach the edge of k-space.
@@ -34,22 +35,25 @@ def even_lines(raw: RawData, spec: ReconSpec) -> RawData:
     table = raw.readouts
     rows = np.flatnonzero((table.label("NOISE") == 0) & (np.asarray(table.count) > 2))
     starts, counts = np.asarray(table.start)[rows], np.asarray(table.count)[rows]
-    along = np.asarray(raw.k) @ raw.geometry.rotation[:, 0]
+    read = raw.geometry.rotation[:, 0]
+    along = np.asarray(raw.k) @ read
     if len(rows) == 0 or not _uneven(along, starts, counts, spec):
         return raw
     step = max(float(np.abs(np.diff(along[s : s + n])).max()) for s, n in zip(starts, counts, strict=True))
     support = min(1.0 / step, MARGIN * spec.fov[0])
     grid = _grid(step, support, spec)
+    across = np.asarray(raw.k) - along[:, None] * read
+    nominal, along = along, along - delay * _speed(along, np.asarray(raw.time), starts, counts)
     signal, k, time, stored = [], [], [], {}
     for row, start, count in zip(rows, starts, counts, strict=True):
         part = slice(start, start + count)
         line = grid if along[part][-1] > along[part][0] else grid[::-1]
         key = np.round(along[part] * spec.fov[0], 6).tobytes()
         if key not in stored:
-            _check_reach(along[part], grid, row)
+            _check_reach(nominal[part], grid, row)
             stored[key] = interpolation(along[part], line, support)
         signal.append(np.asarray(raw.signal)[:, part] @ stored[key].T)
-        k.append(_along(along[part], np.asarray(raw.k)[part], line))
+        k.append(_along(along[part], across[part], line) + line[:, None] * read)
         time.append(_along(along[part], np.asarray(raw.time)[part, None], line)[:, 0])
     return replace(
         raw,
@@ -81,6 +85,15 @@ def interpolation(
     return np.linalg.solve(gram, np.sinc(support * (samples[:, None] - wanted[None, :]))).T
 
 
+def _speed(along: np.ndarray, time: np.ndarray, starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """How fast k runs along read at each sample: the read gradient [1/m/s]."""
+    speed = np.zeros(len(along))
+    for start, count in zip(starts, counts, strict=True):
+        part = slice(start, start + count)
+        speed[part] = np.gradient(along[part], time[part])
+    return speed
+
+
 def _uneven(along: np.ndarray, starts: np.ndarray, counts: np.ndarray, spec: ReconSpec) -> bool:
     steps = (np.abs(np.diff(along[s : s + n])) for s, n in zip(starts, counts, strict=True))
     return any(float(np.ptp(step)) * spec.fov[0] > UNEVEN for step in steps)
@@ -105,14 +118,9 @@ def _check_reach(samples: np.ndarray, grid: np.ndarray, row: int) -> None:
 
 
 def _along(samples: np.ndarray, values: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Columns of values that belong to samples, at other places of the line; straight beyond its ends."""
+    """Columns of values that belong to samples, at other places of the line."""
     order = np.argsort(samples)
-    found = np.stack([np.interp(wanted, samples[order], column[order]) for column in values.T], axis=1)
-    if values.shape[1] == 3:  # k itself is known beyond the ends of the samples
-        slope = (values[order[-1]] - values[order[0]]) / (samples[order[-1]] - samples[order[0]])
-        beyond = wanted - np.clip(wanted, samples.min(), samples.max())
-        found = found + beyond[:, None] * slope
-    return found
+    return np.stack([np.interp(wanted, samples[order], column[order]) for column in values.T], axis=1)
 
 
 def _table(raw: RawData, rows: np.ndarray, width: int):

@@ -56,6 +56,9 @@ class SystemModel(Model):
     rf_dead_time: Expr | None = Field(default=None, description="before a pulse")
     rf_ringdown_time: Expr | None = Field(default=None, description="after a pulse")
     adc_dead_time: Expr | None = Field(default=None, description="before and after sampling")
+    gradient_delay: Expr | None = Field(
+        default=None, description="of gradients behind pulses and samples, such as 2 us: a fault, not a limit"
+    )
 
 
 class OrientationModel(Model):

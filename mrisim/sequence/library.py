@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from mrisim.sequence.grammar import SequenceModel, SystemModel
 from mrisim.sequence.parameters import literal
 from mrisim.sequence.scope import SYSTEM_DIMENSIONS
 from mrisim.source import Source, did_you_mean, read_source, validate
-from mrisim.units import show
+from mrisim.units import TIME, show
 
 
 def load_sequence(name_or_path: str | Path, **parameters: Any) -> Sequence:
@@ -74,8 +75,11 @@ def resolve_system(spec: str | SystemModel, source: Source) -> Scanner:
             if value.dimension != dimension or value.is_list or value.is_bool:
                 raise SpecError(f"must be a {dimension} with its unit, but is {text}")
             number = float(value.si().flat[0])
-            zero = name.endswith("_time")
-            if number < 0 or (number == 0 and not zero) or (name.endswith("_raster") and number < 1e-9):
+            zero = name.endswith(("_time", "_delay"))
+            if name == "gradient_delay" and abs(number) > base.adc_dead_time:
+                raise SpecError(f"must be at most {show(base.adc_dead_time, TIME)}, but is {show(number, TIME)}")
+            least = -math.inf if name == "gradient_delay" else 1e-9 if name.endswith("_raster") else 0.0
+            if number < least or (number == 0 and not zero):
                 raise SpecError(f"must be above zero, but is {show(number, dimension, gamma)}")
             changes[name] = number
         except SpecError as error:

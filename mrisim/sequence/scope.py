@@ -36,7 +36,7 @@ SYSTEM_DIMENSIONS: Mapping[str, Dimension] = {
     "max_gradient": GRADIENT,
     "max_slew": SLEW,
     "max_b1": FREQUENCY,
-} | {f.name: TIME for f in fields(Scanner) if f.name.endswith(("_raster", "_time"))}
+} | {f.name: TIME for f in fields(Scanner) if f.name.endswith(("_raster", "_time", "_delay"))}
 COMPONENTS = ("x", "y", "z")
 
 
