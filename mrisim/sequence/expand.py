@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from mrisim.data import Geometry, ReconSpec
-from mrisim.errors import Problem, SpecError
+from mrisim.errors import Problem, SpecError, TimingError
 from mrisim.events.blocks import (
     AXES,
     NONE,
@@ -32,6 +32,7 @@ from mrisim.sequence.names import RECON_DEFAULTS, check_names
 from mrisim.sequence.parameters import resolve_parameters
 from mrisim.sequence.parts import Parts
 from mrisim.sequence.properties import property_of
+from mrisim.sequence.reach import name_echo_time
 from mrisim.sequence.scope import Collector, Globals, Scope
 from mrisim.sequence.tables import TableBuilder, unique_rows
 from mrisim.sequence.timeline import LONGEST, Leaf, Timeline
@@ -52,8 +53,26 @@ def expand(model: SequenceModel, source: Source, system: Scanner, given: Mapping
 
     Raises:
         SpecError: everything that is wrong, at once as far as it can be found together.
-        TimingError: timing constraints that cannot be met.
+        TimingError: timing constraints that cannot be met; of a diffusion weighting, with the TE that would do.
     """
+    try:
+        return _expand(model, source, system, given)
+    except TimingError as error:
+        te = _echo_time(model, source, system, given)
+        if te is None:
+            raise
+        raise name_echo_time(error, te, lambda t: _expand(model, source, system, {**given, "TE": t})) from None
+
+
+def _echo_time(model: SequenceModel, source: Source, system: Scanner, given: Mapping[str, Any]) -> float | None:
+    """TE of a sequence with diffusion lobes, if it has such a parameter [s]."""
+    if "TE" not in model.parameters or all(event.diffuse is None for event in model.events.values()):
+        return None
+    value = resolve_parameters(model, source, system.gamma, given, set())[0]["TE"]
+    return float(value.si().flat[0]) if value.dimension == TIME and not value.is_list else None
+
+
+def _expand(model: SequenceModel, source: Source, system: Scanner, given: Mapping[str, Any]) -> Sequence:
     collector = Collector(source)
     names = check_names(model, collector, system.gamma)
     values, records, problems = resolve_parameters(model, source, system.gamma, given, names.components)
@@ -264,7 +283,8 @@ def _recon(model: ReconModel, scope: Scope, file: SequenceModel) -> ReconSpec:
             raise SpecError("must be above zero, but is not")
     return ReconSpec(
         method=model.method, matrix=(sizes[0], sizes[1], sizes[2]), fov=(fov[0], fov[1], fov[2]),
-        slice_positions=slices, window=model.window, combine=model.combine, maps=_map_options(model, scope),
+        slice_positions=slices, window=model.window, combine=model.combine, partial_fourier=model.partial_fourier,
+        ghost=model.ghost, maps=_map_options(model, scope),
     )  # fmt: skip
 
 
