@@ -75,7 +75,8 @@ def train_factor(
         rise: Of all ramps [s].
 
     Raises:
-        SpecError: lobes that overlap, ramps longer than a lobe, or phase that is left at the end.
+        TimingError: lobes that overlap, or ramps longer than a lobe.
+        SpecError: phase that is left at the end.
 
     Example:
         >>> pair = train_factor(np.array([0.0, 40e-3]), np.array([20e-3, 20e-3]), np.array([1.0, -1.0]), 1e-3)
@@ -85,7 +86,10 @@ def train_factor(
     """
     ends = starts + durations + rise
     if (durations < rise * (1 - TIGHT)).any() or (starts[1:] < ends[:-1] - 1e-9).any():
-        raise SpecError("must be lobes one after the other, each at least as long as its ramp, but are not")
+        rule = (
+            f"must be lobes one after the other, each at least as long as its ramp of {show(rise, TIME)}, but are not"
+        )
+        raise TimingError(Problem(rule, "Give the lobes more time"))
     left = float(np.sum(signs * durations))
     if abs(left) > 1e-6 * float(durations.sum()):
         rule = f"must add up to no phase, but lobes of {show(abs(left), TIME)} are left over"

@@ -154,10 +154,13 @@ class _Places:
                     self.origins[(*target, *p[len(path) :])] = self.over.file
 
     def table(self, key: str, base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-        """Entries by name; a parameter's value alone keeps its bounds and its line of doc."""
+        """Entries by name; a parameter's value alone keeps its bounds and its line of doc, null leaves an entry out."""
         result = dict(base)
         for name, value in over.items():
             old = base.get(name)
+            if value is None and name in base:
+                del result[name]
+                continue
             if key == "parameters" and isinstance(old, dict) and isinstance(value, dict):
                 result[name] = {**old, **value}
                 for inner in value:
