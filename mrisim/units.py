@@ -234,6 +234,8 @@ def show(value: float, dimension: Dimension, gamma: float = GAMMA_BAR, digits: i
     Example:
         >>> show(0.005, TIME)
         '5 ms'
+        >>> show(0.0, FREQUENCY)
+        '0 Hz'
     """
     if math.isinf(value) or math.isnan(value):
         return str(value)
@@ -246,6 +248,6 @@ def show(value: float, dimension: Dimension, gamma: float = GAMMA_BAR, digits: i
         return f"{value:.{digits}g} {_spell(dimension)}"
     fitting = (choice for choice in choices if abs(value) >= choice[0] * (1 - 1e-9))
     factor, name = next(fitting, choices[-1])
-    if value == 0:
-        factor, name = choices[min(1, len(choices) - 1)]
+    if value == 0 and dimension in EXAMPLES:
+        name = EXAMPLES[dimension].split()[1]
     return f"{value / factor:.{digits}g} {name}".rstrip()

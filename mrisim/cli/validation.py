@@ -1,4 +1,4 @@
-"""Commands that hold sequences against closed forms: validate."""
+"""Commands that hold sequences against closed forms, and that show that this can fail: validate, mutate."""
 
 from __future__ import annotations
 
@@ -79,6 +79,30 @@ def _write(validation: Validation, junit: Path | None, json: Path | None, html: 
             typer.echo(f"wrote {write(validation, path)}")
 
 
+@exits
+def mutate(
+    names: Annotated[list[str] | None, typer.Argument(help="Which faults; all where none is named.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes at a time.")] = None,
+    write: Annotated[Path | None, typer.Option(help="Put the table into a page, between its marks.")] = None,
+) -> None:
+    """Put faults into simulator and sequences, one at a time: validation must find each. Exit code 1 where not."""
+    from mrisim.validation.mutants import Verdict, run_mutants, write_table
+
+    def say(verdict: Verdict) -> None:
+        state = "found" if verdict.red else "NOT FOUND"
+        typer.echo(f"{state}: {verdict.mutant.fault}: {verdict.detail} ({verdict.seconds:.0f} s)")
+
+    verdicts = run_mutants(names or [], workers=workers, progress=say)
+    found = sum(verdict.red for verdict in verdicts)
+    typer.echo(f"{found} of {len(verdicts)} faults found")
+    if write is not None:
+        write_table(verdicts, write)
+        typer.echo(f"wrote {write}")
+    if found < len(verdicts):
+        raise typer.Exit(VIOLATIONS)
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands of this group."""
-    app.command()(validate)
+    for command in (validate, mutate):
+        app.command()(command)
