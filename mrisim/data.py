@@ -341,6 +341,7 @@ class RawData:
     sensitivities: Complex[np.ndarray, "coils z y x"] | None = None  # on the image grid, where known
     findings: tuple[Finding, ...] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)  # names, parameters, seconds per phase, versions
+    sequence: Any = None  # the `mrisim.events.blocks.Sequence` that was played; host only, not in files
 
     @property
     def labels(self) -> Mapping[str, Int[np.ndarray, " readouts"]]:
@@ -362,6 +363,7 @@ class Image:
     unit: str = "1"
     findings: tuple[Finding, ...] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    sequence: Any = None  # that the samples came from, the first of a series; host only, not in files
 
     @property
     def magnitude(self) -> Float[np.ndarray, "contrast z y x"]:

@@ -109,6 +109,7 @@ def reconstruct(
         grid=grid,
         coordinates=coordinates,
         findings=(*raw.findings, *inferred, *found),
+        sequence=raw.sequence,
         provenance={
             **raw.provenance,
             "maps": spec.maps,

@@ -50,6 +50,7 @@ def stack(images: Iterable[Image], name: str | None = None) -> Image:
         name=name or first.name,
         unit=first.unit,
         findings=tuple(dict.fromkeys(finding for image in images for finding in image.findings)),
+        sequence=first.sequence,
         provenance={**first.provenance, "scans": tuple(image.provenance for image in images)},
     )
 

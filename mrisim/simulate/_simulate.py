@@ -277,6 +277,7 @@ def _raw_data(seq: Sequence, clean: np.ndarray, receivers: Receivers, level: Noi
         sensitivities=_on_grid(receivers, seq),
         findings=noise_finding(level, std),
         provenance={"seed": seed, "noise": float(std[0]) if len(std) else 0.0},
+        sequence=seq,
     )
 
 
