@@ -46,10 +46,75 @@ class Parameter(Strict):
     doc: str = ""
 
 
+def _center_kind(value: Any) -> str:
+    return "plane" if isinstance(value, (list, tuple)) and len(value) == 2 else "space"
+
+
+Center = Annotated[Annotated[Plane, Tag("plane")] | Annotated[Space, Tag("space")], Discriminator(_center_kind)]
+
+
+def _axis_kind(value: Any) -> str:
+    return "direction" if isinstance(value, (list, tuple)) else "axis name"
+
+
+Axis = Annotated[
+    Annotated[Literal["x", "y", "z"], Tag("axis name")] | Annotated[tuple[float, float, float], Tag("direction")],
+    Discriminator(_axis_kind),
+]
+
+
+class TensorSpec(Strict):
+    """Diffusion along and across fibres.
+
+    The fibres run `along` a direction, `around` an axis through the center (circles), or straight `away_from` it.
+    """
+
+    axial: Diffusivity
+    radial: Diffusivity
+    along: Axis | None = None
+    around: Axis | None = None
+    away_from: Axis | None = None
+    center: Center | None = None
+
+    @model_validator(mode="after")
+    def _one_course(self) -> TensorSpec:
+        given = [key for key in ("along", "around", "away_from") if getattr(self, key) is not None]
+        if len(given) != 1:
+            found = " and ".join(given) or "none"
+            raise SpecError(Problem(f"must give one of along, around and away_from, but gives {found}"))
+        axis = getattr(self, given[0])
+        if not isinstance(axis, str) and not any(axis):
+            raise SpecError(Problem(f"must have a direction {given[0]} that is not zero, but is [0, 0, 0]"))
+        if given == ["along"] and self.center is not None:
+            rule = "must be left out for fibres along one direction, but is given"
+            raise SpecError(Problem(rule, "Remove it", path="center"))
+        return self
+
+
+class PerfusionSpec(Strict):
+    """Blood that flows through a tissue: its share of the protons, and the coefficient that its flow looks like.
+
+    T1 and T2 are those of the tissue unless given.
+    """
+
+    f: Share
+    Dstar: Diffusivity
+    T1: Time | None = None
+    T2: Time | None = None
+
+    @model_validator(mode="after")
+    def _possible(self) -> PerfusionSpec:
+        if self.T1 is not None and self.T2 is not None and self.T2 > 2.0 * self.T1:
+            rule = f"must be at most 2 T1 = {2e3 * self.T1:g} ms, but is {1e3 * self.T2:g} ms"
+            raise SpecError(Problem(rule, "Check that T1 and T2 are not exchanged", path="T2"))
+        return self
+
+
 class CustomTissue(Strict):
     """A tissue of one's own: properties that replace those of the tissue it extends; without one, T1 and T2 are due.
 
-    ADC is the coefficient of free diffusion, the same in all directions.
+    ADC is the coefficient of free diffusion, the same in all directions; a tensor, one that depends on them; perfusion,
+    a share of the protons that flows.
     """
 
     extends: str | None = None
@@ -60,9 +125,13 @@ class CustomTissue(Strict):
     chi: Shift | None = None
     shift: Shift | None = None
     ADC: Diffusivity | None = None
+    tensor: TensorSpec | None = None
+    perfusion: PerfusionSpec | None = None
 
     @model_validator(mode="after")
     def _complete(self) -> CustomTissue:
+        if self.ADC is not None and self.tensor is not None:
+            raise SpecError(Problem("must give ADC or tensor, but gives both", "Remove one"))
         if self.extends is None and (self.T1 is None or self.T2 is None):
             missing = " and ".join(key for key in ("T1", "T2") if getattr(self, key) is None)
             raise SpecError(Problem(f"must give T1 and T2 or extend a tissue, but lacks {missing}", "Add 'extends: …'"))
@@ -99,11 +168,6 @@ Turn = Annotated[
 """Counter-clockwise about z, or about x, then y, then z."""
 
 
-def _center_kind(value: Any) -> str:
-    return "plane" if isinstance(value, (list, tuple)) and len(value) == 2 else "space"
-
-
-Center = Annotated[Annotated[Plane, Tag("plane")] | Annotated[Space, Tag("space")], Discriminator(_center_kind)]
 Size = Annotated[
     Annotated[PositivePlane, Tag("plane")] | Annotated[PositiveSpace, Tag("space")], Discriminator(_center_kind)
 ]
@@ -146,16 +210,6 @@ class PolygonSpec(Strict):
     center: Center = ORIGIN
     turn: Turn = 0.0
     height: PositiveLength | None = None
-
-
-def _axis_kind(value: Any) -> str:
-    return "direction" if isinstance(value, (list, tuple)) else "axis name"
-
-
-Axis = Annotated[
-    Annotated[Literal["x", "y", "z"], Tag("axis name")] | Annotated[tuple[float, float, float], Tag("direction")],
-    Discriminator(_axis_kind),
-]
 
 
 class CylinderSpec(Strict):
@@ -363,6 +417,13 @@ class FieldMap(Strict):
     unit: Literal["Hz", "rad/s", "ppm"]
 
 
+class DiffusionMap(Strict):
+    """NIfTI file with a diffusion coefficient per voxel, the same in all directions."""
+
+    file: str
+    unit: Literal["mm^2/s", "um^2/ms", "um^2/s", "m^2/s"]
+
+
 class RatioMap(Strict):
     """NIfTI file with a number per voxel, relative to water or to nominal."""
 
@@ -380,6 +441,7 @@ class MapsSpec(Strict):
     PD: RatioMap | None = None
     B0: FieldMap | None = None
     B1: RatioMap | None = None
+    ADC: DiffusionMap | None = None
 
     @model_validator(mode="after")
     def _one_line(self) -> MapsSpec:

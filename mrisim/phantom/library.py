@@ -18,10 +18,11 @@ from mrisim.errors import MrisimError, Problem, SpecError
 from mrisim.paths import library_files
 from mrisim.phantom import grammar
 from mrisim.phantom.catalogue import list_phantoms
+from mrisim.phantom.fibres import Fibre
 from mrisim.phantom.fields import Polynomial
 from mrisim.phantom.model import Painted, PhantomModel, Points, Susceptibility
 from mrisim.phantom.shapes import Ellipse, Ellipsoid, Polygon, Prism, Ribbon, Shape, along, rectangle, turned
-from mrisim.phantom.tissues import AIR, BACKGROUND, Tissue, changed, mixture, tissue
+from mrisim.phantom.tissues import AIR, BACKGROUND, Tissue, changed, mixture, perfused, tissue
 from mrisim.source import Source
 from mrisim.units import Dimension
 
@@ -32,7 +33,9 @@ RESERVED = frozenset({"field", "voxel", "isochromats", "slab", "geometry", "exte
 """Words that no parameter may have as its name: arguments of `load_phantom`, and axes."""
 _SI = {
     units.LENGTH: "m", units.TIME: "s", units.ANGLE: "rad", units.FREQUENCY: "Hz", units.SHIFT: "ppm", units.FIELD: "T",
+    units.DIFFUSION: "m^2/s",
 }  # fmt: skip
+_AXES: Mapping[str, tuple[float, float, float]] = {"x": (1.0, 0.0, 0.0), "y": (0.0, 1.0, 0.0), "z": (0.0, 0.0, 1.0)}
 _QUANTITY = re.compile(rf"{units.NUMBER_PATTERN}\s*({units.UNIT_PATTERN})")
 
 Quantity = str | float
@@ -433,11 +436,18 @@ class Resolver:
             raise SpecError(Problem("must extend a tissue with signal, but extends 'air'", path="extends"))
         given = {
             "t1": ref.T1, "t2": ref.T2, "t2_star": ref.T2star, "pd": ref.PD, "chi": ref.chi, "shift": ref.shift,
-            "diffusion": ref.ADC,
+            "diffusion": ref.ADC, "fibre": None if ref.tensor is None else _fibre(ref.tensor),
         }  # fmt: skip
         changes = {key: value for key, value in given.items() if value is not None}
         words = [f"{key} {_spelled(key, getattr(ref, key))}" for key in ref.model_fields_set if key != "extends"]
-        return changed(base, changes, name or f"{base.name} ({', '.join(sorted(words))})")
+        result = changed(base, changes, name or f"{base.name} ({', '.join(sorted(words))})")
+        if ref.perfusion is None:
+            return result
+        blood = ref.perfusion
+        if any(t2 > 2.0 * t1 for t1, t2 in ((blood.T1 or s.t1, blood.T2 or s.t2) for s in result.species)):
+            rule = "must leave T2 of the blood at or below twice its T1, but does not"
+            raise SpecError(Problem(rule, "Give both T1 and T2 of the blood", path="perfusion"))
+        return perfused(result, blood.f, blood.Dstar, blood.T1, blood.T2)
 
     def _shape(
         self,
@@ -468,7 +478,28 @@ class Resolver:
             shapes.append(Painted(shape=shape.mirrored(entry.mirror), tissue=index))
 
 
-def _spelled(key: str, value: float) -> str:
+def _fibre(spec: grammar.TensorSpec) -> Fibre:
+    course = next(key for key in ("along", "around", "away_from") if getattr(spec, key) is not None)
+    axis = getattr(spec, course)
+    vector = np.array(_AXES.get(str(axis), axis), dtype=float)
+    center = [*(spec.center or grammar.ORIGIN), 0.0][:3]
+    return Fibre(
+        axial=spec.axial,
+        radial=spec.radial,
+        axis=tuple(float(c) for c in vector / np.linalg.norm(vector)),  # type: ignore[arg-type]
+        course=course,  # type: ignore[arg-type]
+        center=tuple(center),  # type: ignore[arg-type]
+    )
+
+
+def _spelled(key: str, value: Any) -> str:
+    if isinstance(value, grammar.TensorSpec):
+        course = next(key for key in ("along", "around", "away_from") if getattr(value, key) is not None)
+        where = getattr(value, course)
+        rates = (units.show(rate, units.DIFFUSION, digits=4) for rate in (value.axial, value.radial))
+        return " ".join([*rates, course, where if isinstance(where, str) else " ".join(f"{c:g}" for c in where)])
+    if isinstance(value, grammar.PerfusionSpec):
+        return f"f {100 * value.f:g} %, Dstar {units.show(value.Dstar, units.DIFFUSION, digits=4)}"
     others = {"PD": units.NUMBER, "chi": units.SHIFT, "shift": units.SHIFT, "ADC": units.DIFFUSION}
     dimension = others.get(key, units.TIME)
     return units.show(value, dimension, digits=4)
@@ -481,7 +512,7 @@ def _placed(spec: Any, height: float) -> Shape:
         return Shape(body=Ellipsoid(radii=np.full(3, spec.radius)), center=center)
     if isinstance(spec, grammar.CylinderSpec):
         section = Ellipse(radii=np.full(2, spec.radius))
-        axis = {"x": (1.0, 0.0, 0.0), "y": (0.0, 1.0, 0.0), "z": (0.0, 0.0, 1.0)}.get(str(spec.axis), spec.axis)
+        axis = _AXES.get(str(spec.axis), spec.axis)
         return _prism(section, spec.height, height, center, along(np.array(axis, dtype=float)))
     axes = turned(np.array(spec.turn if isinstance(spec.turn, tuple) else (0.0, 0.0, spec.turn)))
     if isinstance(spec, grammar.EllipsoidSpec):

@@ -15,13 +15,14 @@ import numpy as np
 from mrisim import data
 from mrisim._types import Complex, Float, Int
 from mrisim.errors import ConsistencyError, Problem, ResourceError
+from mrisim.phantom.diffusion import diffusion_truth
 from mrisim.phantom.fields import DipoleMap, Polynomial, dipole_map
 from mrisim.phantom.sampling import CHUNK, Sampling
 from mrisim.phantom.shapes import Prism, Ribbon, Shape
-from mrisim.phantom.tissues import Tissue
+from mrisim.phantom.tissues import Species, Tissue
 
 BYTES_PER_SPIN = 12 * 8
-"""Columns of a `data.Phantom` in float64."""
+"""Columns of a `data.Phantom` in float64; five more where it holds tensors."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -55,7 +56,8 @@ class Truth:
 
     fractions: Float[np.ndarray, "tissue z y x"]  # of the voxel's volume; they add up to 1
     names: tuple[str, ...]  # of the tissues
-    maps: Mapping[str, Float[np.ndarray, "z y x"]]  # PD [1]; T1, T2, T2star [s], nan without signal; B0 [Hz]; B1 [1]
+    maps: Mapping[str, Float[np.ndarray, "z y x"]]  # PD [1]; T1, T2, T2star [s], nan without signal; B0 [Hz]; B1 [1];
+    # ADC, MD, AD, RD, Trace, D, Dstar [m²/s], FA, f [1], V1 (z, y, x, 3)
     purity: Float[np.ndarray, "z y x"]  # volume fraction of the labelled tissue
     label: Int[np.ndarray, "z y x"]  # tissue with the largest volume fraction
     grid: data.Grid
@@ -271,15 +273,37 @@ class PhantomModel:
             "b1": self.b1_at(position),
             "t2_prime": table["t2_prime"][kind] if self.t2_prime else np.full(len(spin), np.inf),
             "lorentz": lorentz[spin],
-            "diffusion": table["diffusion"][kind][:, None],
+            "diffusion": self._diffusion(position, kind),
         }
+
+    def _diffusion(
+        self, position: Float[np.ndarray, "n 3"], kind: Int[np.ndarray, " n"]
+    ) -> Float[np.ndarray, "n components"]:
+        """Coefficient of each isochromat, or all tensors where the phantom has fibres [m²/s]."""
+        coefficient = self._species[0]["diffusion"][kind][:, None]
+        if not self.anisotropic:
+            return coefficient
+        tensors = coefficient * np.array([1.0, 1.0, 1.0, 0.0, 0.0, 0.0])
+        for number, species in enumerate(self._with_signal):
+            if species.fibre is not None:
+                rows = np.flatnonzero(kind == number)
+                tensors[rows] = species.fibre.tensors(position[rows])
+        return tensors
+
+    @property
+    def anisotropic(self) -> bool:
+        """Whether diffusion depends on direction somewhere."""
+        return any(tissue.anisotropic for tissue in self.tissues)
+
+    @property
+    def _with_signal(self) -> list[Species]:
+        return [s for tissue in self.tissues for s in tissue.species if s.pd * s.share > 0.0]
 
     @functools.cached_property
     def _species(self) -> tuple[dict[str, np.ndarray], Int[np.ndarray, " tissue"], Int[np.ndarray, " tissue"]]:
         """Species with signal of all tissues as columns, the first one of each tissue, and how many it has."""
-        lists = [[s for s in tissue.species if s.pd * s.share > 0.0] for tissue in self.tissues]
-        count = np.array([len(species) for species in lists])
-        flat = [s for species in lists for s in species]
+        count = np.array([sum(s.pd * s.share > 0.0 for s in tissue.species) for tissue in self.tissues])
+        flat = self._with_signal
         names = ("share", "pd", "t1", "t2", "shift", "t2_prime", "diffusion")
         columns = {name: np.array([getattr(s, name) for s in flat], dtype=float) for name in names}
         return columns, np.cumsum(count) - count, count
@@ -302,7 +326,7 @@ class PhantomModel:
         logical = spread * np.asarray(sampling.extent)
         position = logical @ sampling.geometry.rotation.T + sampling.geometry.center
         spins = candidates * float(self._species[2][self.tissue_at(position)].mean())
-        need = spins * BYTES_PER_SPIN * 1.3  # one column more while they are joined
+        need = spins * (BYTES_PER_SPIN + 5 * 8 * self.anisotropic) * 1.3  # one column more while they are joined
         free = memory if memory is not None else 0.9 * free_memory()
         if need > free:
             rule = f"must fit into {free / 1e9:.3g} GB of memory, but {spins:.2g} isochromats need {need / 1e9:.3g} GB"
@@ -359,6 +383,7 @@ class PhantomModel:
             "B0": self.b0_at(points).reshape(positions.shape[:3]),
             "B1": self.b1_at(points).reshape(positions.shape[:3]),
         }
+        maps |= diffusion_truth(self.tissues, most, empty, positions)
         purity = np.take_along_axis(fractions, label[None], axis=0)[0]
         names = tuple(tissue.name for tissue in self.tissues)
         return Truth(fractions=fractions, names=names, maps=maps, purity=purity, label=label, grid=grid)

@@ -84,7 +84,7 @@ def _segmented(
     level, d = np.exp(slow.parameters[:, 0]), slow.parameters[:, 1]
     rest = rows - level[:, None] * np.exp(-b * d[:, None])
     fast = fit(_decay, rest, b[:, None], (1.0 / FAST[1], 1.0 / FAST[0]), noise=noise)
-    amplitude = np.where(fast.converged, fast.amplitudes[:, 0].real, 0.0)
+    amplitude = np.where(fast.converged, np.real(fast.amplitudes[:, 0]), 0.0)
     pool = amplitude > NO_POOL * level
     amplitude = np.where(pool, amplitude, 0.0)
     s0 = level + amplitude
@@ -117,7 +117,7 @@ def _decay(time: Array, settings: Float[Array, "n 1"], voxel: Array) -> Float[Ar
 
 def _full(rows: np.ndarray, b: Float[np.ndarray, " n"], shape: tuple[int, ...], noise: float | None) -> FitResult:
     n = len(b)
-    finite = np.isfinite(rows).all(axis=1)
+    finite: np.ndarray = np.asarray(np.isfinite(rows).all(axis=1))
     scale = np.where(finite, np.where(finite[:, None], rows, 0.0).max(axis=1), 0.0)
     usable = np.flatnonzero(scale > 0)
     y = rows[usable] / scale[usable, None]
@@ -134,7 +134,9 @@ def _full(rows: np.ndarray, b: Float[np.ndarray, " n"], shape: tuple[int, ...], 
         pool & ((p[:, 2:] >= _UPPER[2:]) | (p[:, 2:] <= _LOWER[2:])).any(1)
     )
     good = np.where(pool, state.settled & np.isfinite(state.variance).all(axis=1), np.isfinite(state.cost)) & ~beyond
-    known = good[:, None] & np.stack([np.ones_like(pool), np.ones_like(pool), np.ones_like(pool), pool], axis=1)
+    known = np.reshape(good, (-1, 1)) & np.stack(
+        [np.ones_like(pool), np.ones_like(pool), np.ones_like(pool), pool], axis=1
+    )
     with np.errstate(invalid="ignore"):
         error = np.sqrt(state.variance * np.reshape(variance, (-1, 1))) * factor
     values = p * factor

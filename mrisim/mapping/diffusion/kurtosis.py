@@ -11,9 +11,10 @@ from numpy.typing import ArrayLike
 from mrisim._types import Float
 from mrisim.mapping.diffusion.adc import log_result
 from mrisim.mapping.diffusion.linear import fit_log
-from mrisim.mapping.diffusion.tensor import eigensystem, invariants, require_rank
+from mrisim.mapping.diffusion.tensor import require_rank
 from mrisim.mapping.diffusion.weights import b_matrices, b_values, tensor_columns
 from mrisim.mapping.separable import FitResult
+from mrisim.physics.tensors import eigensystem, invariants
 
 POLAR, AZIMUTHAL = 16, 32  # points of the quadrature over all directions
 _ELEMENTS = tuple(itertools.combinations_with_replacement(range(3), 4))  # ijkl of the 15 different ones

@@ -11,9 +11,9 @@ from mrisim.mapping.diffusion.adc import log_result
 from mrisim.mapping.diffusion.linear import fit_log
 from mrisim.mapping.diffusion.weights import b_matrices, tensor_columns
 from mrisim.mapping.separable import FitResult
+from mrisim.physics.tensors import eigensystem, invariants
 
 RANK = 1e-4  # least singular value of a design over the largest, its columns of one size
-_AS_MATRIX = np.array([[0, 3, 4], [3, 1, 5], [4, 5, 2]])
 
 
 def fit_tensor(
@@ -77,41 +77,6 @@ def require_rank(design: Float[np.ndarray, "n p"], remedy: str) -> None:
         raise ConsistencyError(Problem(rule, remedy, "b"))
 
 
-def eigensystem(tensors: Float[np.ndarray, "n 6"]) -> tuple[Float[np.ndarray, "n 3"], Float[np.ndarray, "n 3 3"]]:
-    """Eigenvalues, ascending and not below zero, and eigenvectors as columns, each with z ≥ 0; nan stays nan.
-
-    Example:
-        >>> values, vectors = eigensystem(np.array([[0.3, 1.7, 0.3, 0.0, 0.0, 0.0]]))
-        >>> values.tolist(), np.abs(vectors[0, :, 2]).tolist()
-        ([[0.3, 0.3, 1.7]], [0.0, 1.0, 0.0])
-    """
-    known = np.isfinite(tensors).all(axis=1)
-    values, vectors = np.linalg.eigh(np.where(known[:, None], tensors, 0.0)[:, _AS_MATRIX])
-    vectors = vectors * np.where(vectors[:, 2:] < 0, -1.0, 1.0)
-    values = np.where(known[:, None], np.maximum(values, 0.0), np.nan)
-    return values, np.where(known[:, None, None], vectors, np.nan)
-
-
-def invariants(values: Float[np.ndarray, "n 3"]) -> dict[str, Float[np.ndarray, " n"]]:
-    """md, ad, rd, trace and fa of ascending eigenvalues.
-
-    Example:
-        >>> round(float(invariants(np.array([[0.3, 0.3, 1.7]]))["fa"][0]), 6)
-        0.799022
-    """
-    mean = values.mean(axis=1)
-    spread = ((values - mean[:, None]) ** 2).sum(axis=1)
-    total = (values**2).sum(axis=1)
-    fa = np.sqrt(1.5 * spread / np.where(total > 0, total, 1.0))
-    return {
-        "md": mean,
-        "ad": values[:, 2],
-        "rd": values[:, :2].mean(axis=1),
-        "trace": values.sum(axis=1),
-        "fa": fa,
-    }
-
-
 def _errors(values: np.ndarray, vectors: np.ndarray, covariance: Float[np.ndarray, "n 6 6"]) -> dict[str, np.ndarray]:
     """Standard errors of the invariants, by the slopes of the eigenvalues: dλ = vᵀ dD v."""
     v = vectors
@@ -121,11 +86,9 @@ def _errors(values: np.ndarray, vectors: np.ndarray, covariance: Float[np.ndarra
     )  # (n, eigenvalue, component)
     spread = slopes @ covariance @ np.swapaxes(slopes, 1, 2)
     with np.errstate(divide="ignore", invalid="ignore"):
-        total, mean = (values**2).sum(axis=1), values.mean(axis=1)
-        fa = invariants(values)["fa"]
-        fa_slope = (1.5 * (values - mean[:, None]) / total[:, None] - fa[:, None] ** 2 * values / total[:, None]) / fa[
-            :, None
-        ]
+        total, mean = (values**2).sum(axis=1, keepdims=True), values.mean(axis=1, keepdims=True)
+        fa = np.reshape(invariants(values)["fa"], (-1, 1))
+        fa_slope = (1.5 * (values - mean) - fa**2 * values) / (total * fa)
     ones = np.ones_like(values)
     along = {
         "md": ones / 3,

@@ -14,7 +14,7 @@ def _values() -> list[tuple[str, object]]:
     """Every cited value of the table with the place that it stands at."""
     found: list[tuple[str, object]] = []
     for name, entry in TABLE.tissues.items():
-        found += [(f"{name}.PD", entry.PD), (f"{name}.chi", entry.chi)]
+        found += [(f"{name}.PD", entry.PD), (f"{name}.chi", entry.chi), (f"{name}.ADC", entry.ADC)]
         if entry.spectrum:
             found.append((f"{name}.spectrum", entry.spectrum))
         for field, values in entry.at.items():
