@@ -68,6 +68,9 @@ QUANTITIES: Mapping[str, Quantity] = {
     "S0": Quantity("S0map", "arbitrary"),
 }
 
+_DIFFUSION_WEIGHTED = 20e6  # b of at least one image of a diffusion series [s/m²]
+_IMAGING_ALONE = 5e6  # less is what imaging gradients give, and counts as no weighting [s/m²]
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Series:
@@ -293,7 +296,28 @@ def _stems(all_series: Sequence[Series]) -> list[list[tuple[Entities, str]]]:
 
 
 def _is_diffusion(image: Image) -> bool:
-    return {"b", "direction"} <= image.coordinates.keys()
+    b_matrix = np.asarray(image.coordinates.get("b_matrix", np.zeros((1, 3, 3))))
+    return bool((np.trace(b_matrix, axis1=1, axis2=2) >= _DIFFUSION_WEIGHTED).any())
+
+
+def gradients(image: Image) -> tuple[np.ndarray, np.ndarray]:
+    """b value [s/m²] and direction of each contrast, from its b-matrix; zero where imaging gradients alone weight it.
+
+    The direction is the axis along which the weighting is strongest. Its sign has no meaning.
+
+    Example:
+        >>> grid = Grid.of((1, 1, 1), (1e-3, 1e-3, 1e-3))
+        >>> b_matrix = np.array([np.diag([1e3, 2e3, 0.0]), np.diag([0.0, 1e9, 0.0])])
+        >>> [item.tolist() for item in gradients(Image(data=np.ones((2, 1, 1, 1)), grid=grid,
+        ...                                            coordinates={"b_matrix": b_matrix}))]
+        [[0.0, 1000000000.0], [[0.0, 0.0, 0.0], [0.0, 1.0, 0.0]]]
+    """
+    b_matrix = np.asarray(image.coordinates["b_matrix"], dtype=float)
+    b = np.trace(b_matrix, axis1=1, axis2=2)
+    axis = np.linalg.eigh(b_matrix)[1][:, :, -1]
+    axis = axis * np.where(axis[np.arange(len(b)), np.abs(axis).argmax(axis=1)] < 0, -1.0, 1.0)[:, None]
+    weighted = b >= _IMAGING_ALONE
+    return np.where(weighted, b, 0.0), np.where(weighted[:, None], axis, 0.0)
 
 
 def _write_series(folder: Path, series: Series, names: list[tuple[Entities, str]]) -> Iterator[str]:
@@ -312,7 +336,7 @@ def _write_series(folder: Path, series: Series, names: list[tuple[Entities, str]
             tagged = {**entities, **({"part": part} if part else {})}
             for path, grid in _write(place, tagged, suffix, values, image.grid, more):
                 if diffusion:
-                    write_bvals(path, image.coordinates["b"], image.coordinates["direction"], grid)
+                    write_bvals(path, *gradients(image), grid)
                 if part != "phase":
                     yield path.relative_to(folder).as_posix()
 

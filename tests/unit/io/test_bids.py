@@ -166,8 +166,8 @@ def validator_errors(folder: Path) -> list[dict]:
 @pytest.fixture
 def everything(tmp_path):
     """Every kind of series and map that a dataset knows."""
-    directions = np.array([[0.0, 0, 0], [0, 1, 0]])
-    columns = {"te": np.full(2, 0.08), "b": np.array([0.0, 1e9]), "direction": directions}
+    b_matrix = np.stack([np.diag([2e5, 0.0, 3e5]), np.diag([0.0, 1e9, 0.0])])
+    columns = {"te": np.full(2, 0.08), "b_matrix": b_matrix}
     diffusion = Image(data=np.full((2, 2, 3, 4), 2j), grid=GRID, coordinates=columns)
     series = [
         bids.Series(name="t1w", image=image(tr=[0.5]), sequence=SPIN_ECHO),
@@ -243,3 +243,6 @@ def test_a_map_without_a_name_in_bids_is_left_out_and_said(everything):
 def test_diffusion_has_its_gradients(everything):
     found = sorted(path.name for path in (everything / "sub-01" / "dwi").iterdir() if path.suffix == ".bval")
     assert found == [f"sub-01_acq-diffusion_part-{part}_dwi.bval" for part in ("mag", "phase")]
+    magnitude = everything / "sub-01" / "dwi" / found[0]
+    assert magnitude.read_text() == "0 1000\n"
+    np.testing.assert_array_equal(np.loadtxt(magnitude.with_suffix(".bvec")).T, [[0, 0, 0], [0, 1, 0]])
