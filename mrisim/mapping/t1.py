@@ -1,4 +1,4 @@
-"""T1 from inversion and saturation recovery."""
+"""T1 from inversion and saturation recovery; from variable flip angles by `mrisim.mapping.vfa`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 
 from mrisim._types import Array, Float
 from mrisim.mapping.separable import FitResult, as_settings, fit, require_measurements
+from mrisim.mapping.vfa import fit_vfa as fit_vfa
 from mrisim.physics.signals import spin_echo_saturation
 
 INVERSION_LIMIT = 2.5  # |b/a| of an inversion is at most 2; the rest is room for noise

@@ -1,0 +1,104 @@
+"""Concentration of contrast agent from the signal of spoiled gradient echoes."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from mrisim._types import Float
+from mrisim.errors import ConsistencyError, Problem
+
+ROUNDS = 40  # of the correction for T2*, which settles to rounding in about ten where TE is a few milliseconds
+
+
+def concentration_from_signal(
+    signal: ArrayLike,
+    flip: ArrayLike,
+    tr: float,
+    t10: ArrayLike,
+    r1: float,
+    baseline: slice,
+    *,
+    te: float = 0.0,
+    r2_star: float = 0.0,
+) -> Float[np.ndarray, "*shape n"]:
+    """Concentration over time, by exact inversion of the ideally spoiled gradient echo.
+
+    The signal relative to its baseline gives R1 without knowledge of the equilibrium magnetisation, given T1 before the
+    agent; fast exchange of water makes R1 = 1/t10 + r1 C. With `te` and `r2_star` the decay exp(-TE r2* C) is undone
+    too. Concentrations may come out slightly negative by noise.
+
+    Args:
+        signal: (..., n), real or complex; magnitudes are taken.
+        flip: Flip angle, one value or (...) where a map of B1 scales it [rad].
+        tr: Repetition time [s].
+        t10: T1 before the agent, one value or (...) [s].
+        r1: Relaxivity [1/(s mM)].
+        baseline: Times before the agent, such as slice(1, 6); the first image is often not in the steady state.
+        te: Echo time [s].
+        r2_star: Relaxivity of T2* [1/(s mM)].
+
+    Returns:
+        (..., n) [mM]; nan where no concentration makes the signal, the baseline is zero, or T1 is unknown.
+
+    Raises:
+        ConsistencyError: an empty baseline, times or relaxivities that are not above zero, shapes that do not fit.
+
+    Source:
+        Schabel and Parker, Phys Med Biol 53:2345 (2008).
+
+    Example:
+        >>> from mrisim.physics.signals import spoiled_gradient_echo
+        >>> r1 = 1 / 1.4 + 4.5 * np.array([0.0, 0.0, 1.0])
+        >>> signal = np.array([float(spoiled_gradient_echo(0.2618, 0.005, 1 / rate)) for rate in r1])
+        >>> concentration_from_signal(signal, 0.2618, 0.005, 1.4, 4.5, slice(0, 2)).round(3).tolist()
+        [0.0, 0.0, 1.0]
+    """
+    magnitude = np.abs(np.asarray(signal))
+    angle, before = (np.asarray(values, dtype=float) for values in (flip, t10))
+    _check(magnitude, angle, before, {"tr": tr, "r1": r1}, {"te": te, "r2_star": r2_star}, baseline)
+    angle, before = angle[..., None], before[..., None]
+    with np.errstate(all="ignore"):
+        e10 = np.exp(-tr / np.where(before > 0, before, np.nan))
+        steady = (1 - e10) / (1 - e10 * np.cos(angle))
+        relative = magnitude * steady / magnitude[..., baseline].mean(axis=-1, keepdims=True)
+        found = _invert(relative, angle, tr, before, r1)
+        for _ in range(ROUNDS if te * r2_star > 0 else 0):
+            found = _invert(relative * np.exp(te * r2_star * found), angle, tr, before, r1)
+    return np.where(np.isfinite(found), found, np.nan)
+
+
+def _invert(relative: np.ndarray, angle: np.ndarray, tr: float, before: np.ndarray, r1: float) -> np.ndarray:
+    """Concentration from the longitudinal magnetisation of the steady state."""
+    e1 = (1 - relative) / (1 - relative * np.cos(angle))
+    return (-np.log(e1) / tr - 1 / before) / r1
+
+
+def _check(
+    signal: np.ndarray,
+    angle: np.ndarray,
+    before: np.ndarray,
+    positive: dict[str, float],
+    not_negative: dict[str, float],
+    baseline: slice,
+) -> None:
+    problems = [
+        Problem(f"must be above zero, but is {value:g}", path=name)
+        for name, value in positive.items()
+        if not (np.isfinite(value) and value > 0)
+    ]
+    problems += [
+        Problem(f"must be zero or positive, but is {value:g}", path=name)
+        for name, value in not_negative.items()
+        if not (np.isfinite(value) and value >= 0)
+    ]
+    if signal.ndim == 0 or not signal[..., baseline].shape[-1]:
+        count = signal.shape[-1] if signal.ndim else 1
+        rule = f"must name at least one of the {count} times, but {baseline.start} .. {baseline.stop} names none"
+        problems.append(Problem(rule, "Take images before the agent arrives", "baseline"))
+    for name, values in (("flip", angle), ("t10", before)):
+        if values.shape not in ((), signal.shape[:-1]):
+            rule = f"must be one value or have shape {signal.shape[:-1]}, but has {values.shape}"
+            problems.append(Problem(rule, path=name))
+    if problems:
+        raise ConsistencyError(problems)

@@ -1,0 +1,189 @@
+"""T1 from spoiled gradient echoes at several flip angles."""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import ArrayLike
+
+from mrisim._types import Array, Float
+from mrisim.errors import ConsistencyError, Problem
+from mrisim.mapping.separable import Design, FitResult, as_settings, fit, require_measurements
+from mrisim.physics.signals import spoiled_gradient_echo
+from mrisim.physics.spoiling import INCREMENT, rf_spoiled
+
+LONGEST = 20.0  # T1 that a fit may find [s]
+Axis = tuple[float, float, int]  # first, last, number of entries
+T1_AXIS: Axis = (math.log(0.05), math.log(6.0), 20)  # of the table of spoiling, as all axes in equal steps [ln s]
+B1_AXIS: Axis = (0.4, 1.6, 9)
+T2_AXIS: Axis = (math.log(0.02), math.log(0.25), 6)  # beyond, the last entry
+
+
+class Spoiling(NamedTuple):
+    """How transverse magnetisation was spoiled, for the correction of what real RF spoiling leaves."""
+
+    t2: ArrayLike = 0.08  # of the tissue, one value or (...) [s]
+    increment: float = INCREMENT  # of the phase increment [rad]
+
+
+def fit_vfa(
+    signal: ArrayLike,
+    flip: ArrayLike,
+    tr: float,
+    *,
+    b1: ArrayLike = 1.0,
+    method: str = "nonlinear",
+    spoiling: Spoiling | None = None,
+    noise: float | None = None,
+) -> FitResult:
+    """T1 and M0 from spoiled gradient echoes at two or more flip angles (DESPOT1).
+
+    The model is Ernst's, with ideal spoiling. Real RF spoiling gives less at high flips, which makes T1 come out some
+    per cent long; `spoiling` corrects the model by a look-up in the phase graph. A wrong B1 matters more: the apparent
+    T1 goes with B1 squared.
+
+    Args:
+        signal: (..., n), real or complex; magnitudes are fitted.
+        flip: n nominal flip angles, between 0 and 90° [rad].
+        tr: Repetition time [s].
+        b1: Transmit field relative to nominal, one value or (...).
+        method: "nonlinear", least squares of the signals; or "linear", of S/sin over S/tan, which noise biases.
+        spoiling: Correct for incomplete RF spoiling; ideal where not given. Nonlinear only.
+        noise: Standard deviation of the signal, for the standard errors; from the residuals where not given.
+
+    Returns:
+        Maps `t1` [s] and `m0` (units of the signal; decay until TE is in it). The linear method has no standard errors.
+
+    Raises:
+        ConsistencyError: shapes that do not fit, fewer than two different flips, flips outside 0 to 90°, an unknown
+            method, a correction with the linear method.
+
+    Source:
+        Deoni, Rutt and Peters, Magn Reson Med 49:515 (2003); correction as in Preibisch and Deichmann, Magn Reson Med
+        61:125 (2009), with a table in place of polynomials.
+
+    Example:
+        >>> from mrisim.physics.signals import spoiled_gradient_echo
+        >>> flip = np.radians([3.0, 10.0, 20.0])
+        >>> signal = np.array([float(spoiled_gradient_echo(angle, 0.005, 1.2)) for angle in flip])
+        >>> round(float(fit_vfa(signal, flip, 0.005)["t1"]), 3)
+        1.2
+    """
+    magnitude = np.abs(np.asarray(signal, dtype=complex))
+    shape, n = magnitude.shape[:-1], magnitude.shape[-1]
+    angles = as_settings("flip", flip, n)
+    field = np.asarray(b1, dtype=float)
+    _check(angles, tr, field, shape, method, spoiling)
+    rows = magnitude.reshape(-1, n)
+    extra = np.broadcast_to(np.where(field > 0, field, np.nan), shape).reshape(-1, 1)
+    if method == "linear":
+        return _linear(rows, angles, tr, extra, shape)
+    columns, limits, design = [angles, np.full(n, tr)], (max(2 * tr, 5e-3), LONGEST), _ernst
+    if spoiling is not None:
+        axes, table, echo = _spoiling_table(angles, tr, field, spoiling, shape)
+        columns += list(table.reshape(n, -1).T)
+        extra = np.concatenate([extra, echo], axis=1)
+        limits, design = (math.exp(T1_AXIS[0]), math.exp(T1_AXIS[1])), _spoiled(axes)
+    found = fit(design, rows, np.stack(columns, axis=1), limits, extra=extra, noise=noise)
+    return found.result(shape, "t1", "m0")
+
+
+def _check(
+    flip: np.ndarray, tr: float, b1: np.ndarray, shape: tuple[int, ...], method: str, spoiling: Spoiling | None
+) -> None:
+    problems = []
+    if not ((flip > 0) & (flip < np.pi / 2)).all():
+        worst = flip[np.argmax(np.abs(flip - np.pi / 4))]
+        problems.append(Problem(f"must lie between 0 and 90 deg, but is {np.degrees(worst):g} deg", path="flip"))
+    if not (np.isfinite(tr) and tr > 0):
+        problems.append(Problem(f"must be above zero, but is {tr:g} s", path="tr"))
+    if b1.shape not in ((), shape):
+        problems.append(Problem(f"must be one value or have shape {shape}, but has {b1.shape}", path="b1"))
+    if method not in ("nonlinear", "linear"):
+        problems.append(Problem(f"must be nonlinear or linear, but is '{method}'", path="method"))
+    if spoiling is not None and np.shape(spoiling.t2) not in ((), shape):
+        rule = f"must be one value or have shape {shape}, but has {np.shape(spoiling.t2)}"
+        problems.append(Problem(rule, path="spoiling.t2"))
+    if method == "linear" and spoiling is not None:
+        rule = "must be left out for the linear method, which holds for ideal spoiling only, but is given"
+        problems.append(Problem(rule, "Take the nonlinear method", "spoiling"))
+    if problems:
+        raise ConsistencyError(problems)
+    require_measurements("flip", len(np.unique(flip)), 2)
+
+
+def _ernst(t1: Array, settings: Float[Array, "n 2"], voxel: Float[Array, " 1"]) -> Float[Array, "1 n"]:
+    return spoiled_gradient_echo(settings[:, 0] * voxel[0], settings[:, 1], t1)[None]
+
+
+@cache
+def _spoiled(axes: tuple[Axis, ...]) -> Design:
+    """Ernst's signal times the share of it that the phase graph leaves, from a table over T2, B1 and T1."""
+
+    def design(t1: Array, settings: Float[Array, "n columns"], voxel: Float[Array, " 2"]) -> Float[Array, "1 n"]:
+        share = settings[:, 2:].reshape(len(settings), *(axis[2] for axis in axes))
+        for value, axis in zip((jnp.log(voxel[1]), voxel[0], jnp.log(t1)), axes, strict=True):
+            share = _interpolate(share, value, axis)
+        return _ernst(t1, settings[:, :2], voxel) * share[None]
+
+    return design
+
+
+def _interpolate(table: Float[Array, "n entries *rest"], value: Array, axis: Axis) -> Float[Array, "n *rest"]:
+    """Linear between the entries on either side; the last entry beyond the axis."""
+    first, last, n = axis
+    if n == 1:
+        return table[:, 0]
+    place = jnp.clip((value - first) / (last - first) * (n - 1), 0.0, n - 1.0)
+    low = jnp.clip(jnp.floor(place), 0, n - 2).astype(int)
+    share = place - low
+    return (1 - share) * jnp.take(table, low, 1) + share * jnp.take(table, low + 1, 1)
+
+
+def _spoiling_table(
+    flip: np.ndarray, tr: float, b1: np.ndarray, spoiling: Spoiling, shape: tuple[int, ...]
+) -> tuple[tuple[Axis, ...], Float[np.ndarray, "n t2 b1 t1"], Float[np.ndarray, "voxels 1"]]:
+    """True signal over Ernst's for each flip, T2, B1 and T1; its axes; T2 of each voxel."""
+    t2 = np.asarray(spoiling.t2, dtype=float)
+    axes = (
+        T2_AXIS if t2.ndim else (math.log(float(t2)), 0.0, 1),
+        B1_AXIS if b1.ndim else (float(b1), 0.0, 1),
+        T1_AXIS,
+    )
+    echo, fields, times = (np.linspace(*axis) for axis in axes)
+    angles = np.minimum(flip[:, None, None] * fields[:, None], math.radians(89.0))
+    ideal = np.asarray(spoiled_gradient_echo(angles, tr, np.exp(times)))
+    real = [rf_spoiled(angles, tr, np.exp(times), math.exp(one), spoiling.increment) for one in echo]
+    known = np.broadcast_to(np.where(t2 > 0, t2, np.nan), shape).reshape(-1, 1)
+    return axes, np.stack(real, axis=1) / ideal[:, None], known
+
+
+def _linear(
+    rows: Float[np.ndarray, "voxels n"], flip: np.ndarray, tr: float, b1: np.ndarray, shape: tuple[int, ...]
+) -> FitResult:
+    """Slope and offset of S/sin over S/tan: E1 and M0 (1 - E1)."""
+    angles = flip * b1
+    with np.errstate(all="ignore"):
+        x, y = rows / np.tan(angles), rows / np.sin(angles)
+        dx = x - x.mean(axis=1, keepdims=True)
+        e1 = (dx * y).sum(axis=1) / (dx**2).sum(axis=1)
+        t1 = -tr / np.log(e1)
+        m0 = (y.mean(axis=1) - e1 * x.mean(axis=1)) / (1 - e1)
+        model = m0[:, None] * np.sin(angles) * (1 - e1[:, None]) / (1 - e1[:, None] * np.cos(angles))
+        residual = np.sqrt(np.mean((model - rows) ** 2, axis=1))
+    good = (e1 > 0) & (e1 < 1) & (t1 < LONGEST) & np.isfinite(m0)
+    empty = np.isfinite(rows).all(axis=1) & (rows == 0).all(axis=1)
+    counts = {"fitted": int(good.sum()), "empty": int(empty.sum()), "failed": int((~good & ~empty).sum())}
+    kept = {"t1": np.where(good, t1, np.nan).reshape(shape), "m0": np.where(good, m0, np.nan).reshape(shape)}
+    unknown = np.full(shape, np.nan)
+    return FitResult(
+        maps=kept,
+        standard_error={"t1": unknown, "m0": unknown},
+        converged=good.reshape(shape),
+        residual=np.where(good, residual, np.nan).reshape(shape),
+        counts=counts,
+    )
