@@ -20,7 +20,7 @@ LONGEST = 20.0  # T1 that a fit may find [s]
 Axis = tuple[float, float, int]  # first, last, number of entries
 T1_AXIS: Axis = (math.log(0.05), math.log(6.0), 20)  # of the table of spoiling, as all axes in equal steps [ln s]
 B1_AXIS: Axis = (0.4, 1.6, 9)
-T2_AXIS: Axis = (math.log(0.02), math.log(0.25), 6)  # beyond, the last entry
+T2_AXIS: Axis = (math.log(0.02), math.log(0.4), 7)  # beyond, the last entry
 
 
 class Spoiling(NamedTuple):
@@ -133,7 +133,7 @@ def _spoiled(axes: tuple[Axis, ...]) -> Design:
     return design
 
 
-def _interpolate(table: Float[Array, "n entries *rest"], value: Array, axis: Axis) -> Float[Array, "n *rest"]:
+def _interpolate(table: Float[Array, "n entries *rest"], value: Array, axis: Axis) -> Array:
     """Linear between the entries on either side; the last entry beyond the axis."""
     first, last, n = axis
     if n == 1:

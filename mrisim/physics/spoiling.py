@@ -85,5 +85,5 @@ def _steady_state(
         plus = jnp.concatenate([jnp.conj(minus[:1]), plus[:-1]])
         return (plus, minus, z * e1 + gain), seen
 
-    states, seen = jax.lax.scan(repetition, (blank, blank, blank.at[0].set(start)), phases)
+    _, seen = jax.lax.scan(repetition, (blank, blank, blank.at[0].set(start)), phases)
     return jnp.abs(seen[-1])
