@@ -17,14 +17,14 @@ from mrisim.sequence.parameters import literal, user_value
 from mrisim.sequence.scope import COMPONENTS, Collector, is_name
 from mrisim.sequence.values import Quantity
 from mrisim.source import KeyPath, did_you_mean
-from mrisim.units import FREQUENCY, NUMBER, TIME, Dimension
+from mrisim.units import DIFFUSION, FREQUENCY, NUMBER, TIME, Dimension
 
 EXPECT = Dialect(EXPECT_FUNCTIONS, {**CONSTANTS, "i": 1j}, frozenset({"echo"}))
 """What `signal` and `equals` are made of."""
 DERIVED = {"E1": ("TR", "T1"), "E2": ("TR", "T2")}
 """exp(-a / b) of two names."""
 DIMENSIONS: Mapping[str, Dimension] = {
-    "T1": TIME, "T2": TIME, "T2star": TIME, "df": FREQUENCY, "b1": NUMBER, "pd": NUMBER,
+    "T1": TIME, "T2": TIME, "T2star": TIME, "df": FREQUENCY, "b1": NUMBER, "pd": NUMBER, "D": DIFFUSION,
 }  # fmt: skip
 MAX_POINTS = 10_000
 MAX_RUNS = 200
@@ -137,8 +137,10 @@ class _Resolver:
             due = DIMENSIONS.get(name, value.dimension)
             if value.dimension != due:
                 raise SpecError(f"must be a {due} with its unit, but is {value.describe()}, a {value.dimension}")
-            if name in PROPERTIES and name != "df" and value.values.min() <= 0:
+            if name in PROPERTIES and name not in ("df", "D") and value.values.min() <= 0:
                 raise SpecError(f"must be above zero, but is {value.values.min():g}")
+            if name == "D" and "bloch" in self.model.engines:
+                raise SpecError(Problem("must be left out of engine bloch, whose spins stand still", "Set engines: [epg]"))
             return value
         return None
 

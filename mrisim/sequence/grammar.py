@@ -331,7 +331,7 @@ class ReconModel(Model):
         return self
 
 
-PROPERTIES = ("T1", "T2", "T2star", "df", "b1", "pd")
+PROPERTIES = ("T1", "T2", "T2star", "df", "b1", "pd", "D")
 """What a point of an expectation has, beside its place."""
 _VALUES: dict[str, Any] = {"anyOf": [{"type": ["string", "number"]}, {"type": "array"}]}
 _PROPERTY_DOCS = {
@@ -341,9 +341,10 @@ _PROPERTY_DOCS = {
     "df": "off-resonance, such as linspace(-50 Hz, 50 Hz, 5); 0 Hz where not given",
     "b1": "transmit field relative to nominal; 1 where not given",
     "pd": "proton density; 1 where not given",
+    "D": "diffusion coefficient, engine epg, such as [1e-3 mm^2/s, 2e-3 mm^2/s]; 0 where not given",
 }
 _WORDS = (
-    "Names: T1, T2, T2star, df, b1, pd, the parameters (TE, TR, TI, flip …), E1 = exp(-TR/T1), E2 = exp(-TR/T2), names "
+    "Names: T1, T2, T2star, df, b1, pd, D, the parameters (TE, TR, TI, flip …), E1 = exp(-TR/T1), E2 = exp(-TR/T2), names "
     "of your own from 'over', i, pi; echo[n].center, .first, .last: complex samples of echo n, negative from the end. "
     "Functions: docs/validation.md."
 )

@@ -25,14 +25,14 @@ BATCH = 64
 _SIDE = 5e-3  # of a voxel where the sequence makes no image [m]
 _ROW = 5  # points side by side along the read axis
 _FIRST = (2, -3)  # voxel of the first point: not the center, where every gradient vanishes
-_DEFAULTS = {"T1": np.inf, "T2": np.inf, "df": 0.0, "b1": 1.0, "pd": 1.0}
+_DEFAULTS = {"T1": np.inf, "T2": np.inf, "df": 0.0, "b1": 1.0, "pd": 1.0, "D": 0.0}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Points:
     """Property combinations, in the order of their product."""
 
-    columns: Mapping[str, Float[np.ndarray, " points"]]  # T1, T2, T2star, df, b1, pd [SI]
+    columns: Mapping[str, Float[np.ndarray, " points"]]  # T1, T2, T2star, df, b1, pd, D [SI]
 
     @staticmethod
     def of(properties: Mapping[str, np.ndarray]) -> Points:
@@ -70,6 +70,7 @@ class Points:
             position=position.reshape(-1, 3) @ seq.geometry.rotation.T + seq.geometry.center,
             t1=columns["T1"], t2=columns["T2"], df=columns["df"], b1=columns["b1"], pd=columns["pd"],
             t2_prime=_reversible(columns), lorentz=np.tile(_line(n), len(self)), weight=1 / n,
+            diffusion=columns["D"],
         )  # fmt: skip
         if engine == "epg" and full:
             phantom = replace(phantom, sampling=Sampling(geometry=seq.geometry, extent=tuple(side), voxel=tuple(side)))
@@ -119,8 +120,8 @@ def central_samples(seq: Sequence) -> dict[str, Int[np.ndarray, " echoes"]]:
     """Index of the first, the central and the last sample of each readout that holds the center of k-space.
 
     Of a Cartesian image the readouts of the central line and partition by their labels, and sample N//2 of them, of a
-    line that runs backwards its mirror image. Elsewhere all readouts, and the sample nearest to k = 0. Of the first
-    slice, in order of time.
+    line that runs backwards its mirror image. Elsewhere all readouts, of the central partition where there are several,
+    and the sample nearest to k = 0. Of the first slice, in order of time, without reference lines (NAV).
 
     Raises:
         ConsistencyError: there is none.
@@ -143,9 +144,11 @@ def central_samples(seq: Sequence) -> dict[str, Int[np.ndarray, " echoes"]]:
 
 def _is_central(seq: Sequence, table: ReadoutTable) -> np.ndarray:
     central = np.ones(len(table), dtype=bool)
-    due = {"SLC": 0}
+    due = {"SLC": 0, "NAV": 0}
+    if seq.recon is not None:
+        due |= {"PAR": seq.recon.matrix[2] // 2}
     if seq.recon is not None and seq.recon.method == "cartesian":
-        due |= {"LIN": seq.recon.matrix[1] // 2, "PAR": seq.recon.matrix[2] // 2}
+        due |= {"LIN": seq.recon.matrix[1] // 2}
     for label, value in due.items():
         if label in table.labels:
             central &= np.asarray(table.labels[label]) == value
