@@ -10,6 +10,7 @@ from mrisim._types import Bool, Float, Int
 from mrisim.phantom.tissues import Tissue
 from mrisim.physics.tensors import eigensystem, invariants
 
+ROUNDING = 1e-9  # an anisotropy below it is none
 _NAMES = {"MD": "md", "AD": "ad", "RD": "rd", "FA": "fa"}
 
 
@@ -53,3 +54,21 @@ def diffusion_truth(
         maps["f"] = spread([tissue.fast_share for tissue in tissues])
         maps["Dstar"] = spread([tissue.fast_diffusion for tissue in tissues])
     return maps
+
+
+def tensor_maps(values: Float[np.ndarray, "n components"]) -> dict[str, np.ndarray]:
+    """Maps of one coefficient, or of tensors xx, yy, zz, xy, xz, yz, per voxel [m²/s]; nan stays nan.
+
+    Example:
+        >>> sorted(tensor_maps(np.array([[1.0]])))
+        ['AD', 'ADC', 'FA', 'MD', 'RD', 'Trace']
+    """
+    if values.shape[1] == 1:
+        adc = values[:, 0]
+        return {"ADC": adc, "MD": adc, "AD": adc, "RD": adc, "Trace": 3.0 * adc, "FA": 0.0 * adc}
+    eigenvalues, vectors = eigensystem(values)
+    found = invariants(eigenvalues)
+    directed = found["fa"] > ROUNDING
+    maps = {name: found[key] for name, key in _NAMES.items()}
+    v1 = np.where(directed[:, None], vectors[:, :, 2], np.nan)
+    return {**maps, "ADC": found["md"], "Trace": found["trace"], "V1": v1}

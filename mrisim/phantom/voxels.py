@@ -12,6 +12,8 @@ import numpy as np
 from mrisim import data
 from mrisim._types import Float, Int
 from mrisim.errors import ConsistencyError, Finding, Problem, ResourceError
+from mrisim.phantom.diffusion import tensor_maps
+from mrisim.phantom.fibres import Fibre
 from mrisim.phantom.fields import Polynomial
 from mrisim.phantom.model import BYTES_PER_SPIN, Truth, free_memory
 from mrisim.phantom.sampling import CHUNK, Sampling
@@ -19,8 +21,11 @@ from mrisim.phantom.tissues import BACKGROUND
 
 Interpolation = Literal["nearest", "linear"]
 TIMES = ("t1", "t2", "t2_prime")
-QUANTITIES = ("pd", *TIMES, "df", "b1")
-DEFAULTS: Mapping[str, float] = {"pd": 1.0, "t1": np.inf, "t2": np.inf, "t2_prime": np.inf, "df": 0.0, "b1": 1.0}
+QUANTITIES = ("pd", *TIMES, "df", "b1", "diffusion")
+DEFAULTS: Mapping[str, float] = {
+    "pd": 1.0, "t1": np.inf, "t2": np.inf, "t2_prime": np.inf, "df": 0.0, "b1": 1.0, "diffusion": 0.0,
+}  # fmt: skip
+COLUMNS = 9  # of the sums behind a truth: volume, protons, protons times R1, R2, R2star, df, b1; fast protons and D*
 EDGE = 1e-9  # of a voxel: a point on the face between two voxels belongs to the upper one, whatever the rounding
 _Corners = list[tuple[Int[np.ndarray, " n"], Float[np.ndarray, " n"]]]
 
@@ -29,13 +34,15 @@ _Corners = list[tuple[Int[np.ndarray, " n"], Float[np.ndarray, " n"]]]
 class Layer:
     """What one tissue, or one of its resonances, has at each voxel; layers of a voxel add up.
 
-    `values` holds pd [1], t1, t2, t2_prime [s], df [Hz], b1 [1], each a number or an array (z, y, x); what is missing
-    has its default. With a `label`, pd counts only in the voxels of the model that carry it.
+    `values` holds pd [1], t1, t2, t2_prime [s], df [Hz], b1 [1], diffusion [m²/s], each a number or an array (z, y, x);
+    what is missing has its default. With a `label`, pd counts only in the voxels of the model that carry it.
     """
 
     name: str
     values: Mapping[str, float | Float[np.ndarray, "z y x"]]
     label: int | None = None
+    fibre: Fibre | None = None  # in place of diffusion
+    fast: bool = False  # whether it is the pool of blood that flows through a tissue
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -173,9 +180,23 @@ class VoxelModel:
             columns["df"] = columns["df"] + b0[keep]
             columns["b1"] = columns["b1"] * b1[keep]
             weight = np.full(int(keep.sum()), unit)
-            columns["diffusion"] = np.zeros((len(weight), 1))
+            columns["diffusion"] = self._tensors(layer, columns["diffusion"], position[keep])
             parts.append({"position": position[keep], "weight": weight, "lorentz": lorentz[keep], **columns})
         return parts
+
+    @property
+    def anisotropic(self) -> bool:
+        """Whether diffusion depends on direction somewhere."""
+        return any(layer.fibre is not None for layer in self.layers)
+
+    def _tensors(
+        self, layer: Layer, coefficient: Float[np.ndarray, " n"], position: Float[np.ndarray, "n 3"]
+    ) -> Float[np.ndarray, "n components"]:
+        """Coefficients, or all tensors where the phantom has fibres [m²/s]."""
+        if layer.fibre is not None:
+            return layer.fibre.tensors(position)
+        column = coefficient[:, None]
+        return column * np.array([1.0, 1.0, 1.0, 0.0, 0.0, 0.0]) if self.anisotropic else column
 
     def _neighbours(self, position: Float[np.ndarray, "n 3"]) -> tuple[Int[np.ndarray, " inside"], _Corners]:
         """Positions inside the grid; flat indices of the voxels that each draws on, and their weights."""
@@ -206,7 +227,7 @@ class VoxelModel:
         total = np.sum(protons, axis=0)
         result = {"pd": total}
         scale = np.where(total > 0.0, total, 1.0)
-        for name in (*TIMES, "df", "b1"):
+        for name in QUANTITIES[1:]:
             mean = np.zeros(len(total))
             for (flat, _), share in zip(corners, protons, strict=True):
                 value = self._take(layer, name, flat)
@@ -227,9 +248,9 @@ class VoxelModel:
     def truth(self, grid: data.Grid, supersampling: int = 4) -> Truth:
         """Shares of the layers and parameter maps on an image grid, each voxel sampled n × n × n times.
 
-        T1, T2, T2star, B0 and B1 are proton-weighted means (of rates, for the times) over the layer that holds most
-        protons of the voxel, nan where there is no signal. PD is the mean over the voxel. Where layers share a point,
-        its volume is divided between them by their protons.
+        T1, T2, T2star, B0, B1 and diffusion are proton-weighted means (of rates, for the times) over the layer that
+        holds most protons of the voxel, nan where there is no signal. PD is the mean over the voxel. Where layers share
+        a point, its volume is divided between them by their protons.
 
         Args:
             grid: Image grid.
@@ -243,18 +264,23 @@ class VoxelModel:
         names = tuple(dict.fromkeys([BACKGROUND, *(layer.name for layer in self.layers)]))
         local = _inside_voxel(grid, supersampling)
         centers = grid.positions().reshape(-1, 3)
-        sums = np.zeros((len(names), 7, len(centers)))  # volume, protons, and protons times R1, R2, R2star, df, b1
+        width = COLUMNS + (6 if self.anisotropic else 1)
+        sums = np.zeros((len(names), width, len(centers)))
         step = max(1, CHUNK // len(local))
         for start in range(0, len(centers), step):
             points = (centers[start : start + step, None, :] + local).reshape(-1, 3)
-            sums[:, :, start : start + step] = self._sums(points, names).reshape(len(names), 7, -1, len(local)).sum(-1)
+            sums[:, :, start : start + step] = (
+                self._sums(points, names, width).reshape(len(names), width, -1, len(local)).sum(-1)
+            )
         sums /= len(local)
         sums[0, 0] = 1.0 - sums[1:, 0].sum(axis=0)
         return _truth(grid, names, sums)
 
-    def _sums(self, points: Float[np.ndarray, "n 3"], names: tuple[str, ...]) -> Float[np.ndarray, "names 7 n"]:
+    def _sums(
+        self, points: Float[np.ndarray, "n 3"], names: tuple[str, ...], width: int
+    ) -> Float[np.ndarray, "names columns n"]:
         inside, corners = self._neighbours(points)
-        found = np.zeros((len(names), 7, len(inside)))
+        found = np.zeros((len(names), width, len(inside)))
         b0, b1 = self.b0.value(points[inside]), np.maximum(0.0, self.b1.value(points[inside]))
         for layer in self.layers:
             values = self._values(layer, corners)
@@ -267,9 +293,15 @@ class VoxelModel:
             row[1, keep] += protons
             for i, column in enumerate(columns):
                 row[i + 2, keep] += protons * column
+            diffusion = values["diffusion"][keep]
+            if layer.fast:
+                row[7, keep] += protons
+                row[8, keep] += protons * diffusion
+            else:
+                row[9:, keep] += protons * self._tensors(layer, diffusion, points[inside][keep]).T
         total = found[:, 1].sum(axis=0)
         found[:, 0] = found[:, 1] / np.where(total > 0.0, total, 1.0)
-        result = np.zeros((len(names), 7, len(points)))
+        result = np.zeros((len(names), width, len(points)))
         result[:, :, inside] = found
         return result
 
@@ -286,24 +318,37 @@ def _inside_voxel(grid: data.Grid, n: int) -> Float[np.ndarray, "points 3"]:
     return local @ grid.geometry.rotation.T
 
 
-def _truth(grid: data.Grid, names: tuple[str, ...], sums: Float[np.ndarray, "names 7 n"]) -> Truth:
+def _truth(grid: data.Grid, names: tuple[str, ...], sums: Float[np.ndarray, "names columns n"]) -> Truth:
     shape = grid.shape[::-1]
     most = sums[:, 1].argmax(axis=0)
     chosen = sums[most, :, np.arange(sums.shape[2])].T
     empty = chosen[1] == 0.0
-    means = np.where(empty, np.nan, chosen[2:] / np.where(empty, 1.0, chosen[1]))
+    means = np.where(empty, np.nan, chosen[2:7] / np.where(empty, 1.0, chosen[1]))
     with np.errstate(divide="ignore"):
         times = 1.0 / means[:3]
     maps = dict(zip(("T1", "T2", "T2star", "B0", "B1"), [*times, *means[3:]], strict=True))
     maps["PD"] = sums[:, 1].sum(axis=0)
+    maps |= _diffusion(chosen)
     fractions = sums[:, 0]
     label = fractions.argmax(axis=0)
     purity = fractions.max(axis=0)
     return Truth(
         fractions=fractions.reshape(-1, *shape),
         names=names,
-        maps={name: values.reshape(shape) for name, values in maps.items()},
+        maps={name: values.reshape((*shape, *values.shape[1:])) for name, values in maps.items()},
         purity=purity.reshape(shape),
         label=label.reshape(shape),
         grid=grid,
     )
+
+
+def _diffusion(chosen: Float[np.ndarray, "columns n"]) -> dict[str, np.ndarray]:
+    """Maps of diffusion of the layer that stands for each voxel."""
+    protons, fast = chosen[1], chosen[7]
+    slow = protons - fast
+    with np.errstate(divide="ignore", invalid="ignore"):
+        maps = tensor_maps((chosen[9:] / np.where(slow > 0.0, slow, np.nan)).T)
+        if fast.any():
+            maps |= {"D": maps["ADC"], "f": fast / np.where(protons > 0.0, protons, np.nan)}
+            maps["Dstar"] = chosen[8] / np.where(fast > 0.0, fast, np.nan)
+    return maps

@@ -18,8 +18,11 @@ NEVER = 1e5  # what other programs write for infinity [s]
 LARGEST = 10.0  # a body [m]
 SMALLEST = 1e-6  # a voxel [m]
 LEAST = 1e-9  # of a time; what is below it is no number [s]
-MOST = {"pd": 1e9, "df": 1e9, "b1": 1e3}  # what is above it is no number [1, Hz, 1]
-_SHOWN = {"t1": "T1", "t2": "T2", "t2_prime": "T2′", "pd": "proton density", "df": "off-resonance", "b1": "B1"}
+MOST = {"pd": 1e9, "df": 1e9, "b1": 1e3, "diffusion": 1e-6}  # what is above it is no number [1, Hz, 1, m²/s]
+_SHOWN = {
+    "t1": "T1", "t2": "T2", "t2_prime": "T2′", "pd": "proton density", "df": "off-resonance", "b1": "B1",
+    "diffusion": "ADC",
+}  # fmt: skip
 
 
 def broken(path: Path, section: str, rule: str, remedy: str = "Get the file again") -> ResourceError:
@@ -62,7 +65,7 @@ def check_layer(path: Path, values: Mapping[str, np.ndarray | float], sections: 
 
     Args:
         path: File to name.
-        values: pd [1], t1, t2, t2_prime [s], df [Hz], b1 [1]; numbers or arrays of one shape.
+        values: pd [1], t1, t2, t2_prime [s], df [Hz], b1 [1], diffusion [m²/s]; numbers or arrays of one shape.
         sections: Where in the file each comes from.
         unit: Advice where times can only be in another unit.
 
@@ -124,5 +127,6 @@ def _check_quantity(name: str, array: np.ndarray, add, unit: str) -> None:
             add(name, f"{shown} {rule}", unit)
     elif (np.abs(array) > MOST[name]).any():
         add(name, f"{shown} must be at most {MOST[name]:g}, but is {np.abs(array).max():g}", "Check its unit")
-    elif name == "b1" and (array < 0.0).any():
-        add(name, f"{shown} must be at least 0, but is {array.min():g}", "Give its magnitude")
+    elif name in ("b1", "diffusion") and (array < 0.0).any():
+        remedy = "Give its magnitude" if name == "b1" else "Set it to zero there"
+        add(name, f"{shown} must be at least 0, but is {array.min():g}", remedy)

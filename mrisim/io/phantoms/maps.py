@@ -22,10 +22,13 @@ from mrisim.phantom.tissues import Tissue
 from mrisim.phantom.voxels import Interpolation, Layer, VoxelModel
 from mrisim.source import Source
 
-QUANTITY = {"T1": "t1", "T2": "t2", "T2star": "t2_prime", "T2prime": "t2_prime", "PD": "pd", "B0": "df", "B1": "b1"}
+QUANTITY = {
+    "T1": "t1", "T2": "t2", "T2star": "t2_prime", "T2prime": "t2_prime", "PD": "pd", "B0": "df", "B1": "b1",
+    "ADC": "diffusion",
+}  # fmt: skip
 WITH_LABELS = ("B0", "B1")
 _CHECKED = {"t1": "maps.T1", "t2": "maps.T2", "t2_prime": "maps.T2prime", "pd": "maps.PD", "df": "maps.B0"}
-SECTIONS = {**_CHECKED, "b1": "maps.B1"}
+SECTIONS = {**_CHECKED, "b1": "maps.B1", "diffusion": "maps.ADC"}
 SAME = 1e-3  # of a voxel: by how much two grids may differ
 RADIANS = 1.0 / (2.0 * math.pi)  # rad/s → Hz
 ROUNDING = 1e-4  # by which T2star may exceed T2
@@ -346,5 +349,6 @@ def _species(value: int, tissue: Tissue, fields: Mapping[str, Any], spread: bool
         values["df"] = fields["df"] + df if "df" in fields else df
         if spread:
             values["t2_prime"] = s.t2_prime
-        layers.append(Layer(name=tissue.name, values=values, label=value))
+        values["diffusion"] = s.diffusion
+        layers.append(Layer(name=tissue.name, values=values, label=value, fibre=s.fibre, fast=s.fast))
     return layers

@@ -19,7 +19,11 @@ from mrisim.io.phantoms import npz
 from mrisim.io.phantoms.checks import LARGEST, SMALLEST, check_layer, unsound
 from mrisim.phantom.voxels import Interpolation, Layer, VoxelModel
 
-SECTIONS = {"pd": "PD_map", "t1": "T1_map", "t2": "T2_map", "t2_prime": "T2dash_map", "df": "B0_map", "b1": "B1_map"}
+SECTIONS = {
+    "pd": "PD_map", "t1": "T1_map", "t2": "T2_map", "t2_prime": "T2dash_map", "df": "B0_map", "b1": "B1_map",
+    "diffusion": "D_map",
+}  # fmt: skip
+DIFFUSION = 1e-9  # 10⁻³ mm²/s [m²/s]
 REQUIRED = ("pd", "t1", "t2")
 FOV = 0.192  # where the file gives none [m]
 TISSUE = "tissue_"
@@ -45,8 +49,6 @@ def read(path: Path, field: float | None, interpolation: Interpolation) -> Voxel
         values = {q: _map(path, archive, name, findings) for q, name in wanted.items()}
         shares = {n.removeprefix(TISSUE): npz.array(path, archive, n) for n in present if n.startswith(TISSUE)}
         sides = _sides(path, archive, findings)
-        if "D_map" in present:
-            findings.append(Finding("phantom", f"D_map of {path.name} is left out: spins do not diffuse"))
     shape = values["pd"].shape
     for quantity, value in values.items():
         if value.shape != shape:
@@ -56,9 +58,12 @@ def read(path: Path, field: float | None, interpolation: Interpolation) -> Voxel
         ("df", "no off-resonance is"),
         ("b1", "a uniform transmit field is"),
         ("t2_prime", "no T2′ is"),
+        ("diffusion", "no diffusion is"),
     ):
         if quantity not in values:
             findings.append(Finding("phantom", f"{path.name} has no {SECTIONS[quantity]}; {said} taken"))
+    if "diffusion" in values:
+        values["diffusion"] = np.where(values["pd"] > 0.0, values["diffusion"], 0.0) * DIFFUSION
     check_layer(path, values, SECTIONS, "Write it in seconds")
     nx, ny, nz = shape
     x, y, z = (float(side) / n for side, n in zip(sides, shape, strict=True))

@@ -142,6 +142,7 @@ class TestMrzero:
             assert truth.maps[name].item() == pytest.approx(np.real(maps[key][tuple(index)]), rel=ROUNDING)
         rate = 1 / maps["T2_map"][tuple(index)] + 1 / maps["T2dash_map"][tuple(index)]
         assert truth.maps["T2star"].item() == pytest.approx(1 / rate, rel=ROUNDING)
+        assert truth.maps["ADC"].item() == pytest.approx(1e-9, rel=ROUNDING)  # D_map is 1 in 10⁻³ mm²/s
 
     def test_tissues_become_regions_of_the_truth(self, folder: Path) -> None:
         maps = write_mrzero(folder / "brain.npz", tissues=True)
@@ -153,9 +154,14 @@ class TestMrzero:
         np.testing.assert_allclose(truth.mask("gm"), maps["tissue_gm"].transpose() * inside > 0)
 
     def test_what_is_missing_is_assumed_aloud(self, folder: Path) -> None:
-        write_mrzero(folder / "brain.npz", leave=("B0_map", "B1_map", "FOV"))
+        write_mrzero(folder / "brain.npz", leave=("B0_map", "B1_map", "D_map", "FOV"))
         said = topics(mr.load_phantom(folder / "brain.npz"))
-        for text in ("no B0_map; no off-resonance", "no B1_map; a uniform", "no FOV; 0.192 m", "D_map of brain.npz"):
+        for text in (
+            "no B0_map; no off-resonance",
+            "no B1_map; a uniform",
+            "no FOV; 0.192 m",
+            "no D_map; no diffusion",
+        ):
             assert text in said
         write_mrzero(folder / "less.npz", leave=("T2_map",))
         with pytest.raises(

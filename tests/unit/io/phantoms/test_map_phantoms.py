@@ -12,7 +12,7 @@ from scipy.spatial.transform import Rotation
 import mrisim as mr
 from mrisim.constants import GAMMA_BAR
 from mrisim.data import Geometry, Grid, check_properties
-from mrisim.errors import MrisimError, SpecError
+from mrisim.errors import ConsistencyError, MrisimError, SpecError
 from mrisim.io.nifti import write_volume
 from mrisim.io.phantoms import load_model
 from mrisim.phantom import VoxelModel, tissue
@@ -193,6 +193,39 @@ class TestMaps:
     def test_shapes_need_no_interpolation(self) -> None:
         with pytest.raises(SpecError, match="interpolation: must be left out for a phantom of shapes"):
             load_model("brain", interpolation="linear")
+
+
+class TestDiffusion:
+    def test_a_map_of_the_coefficient_goes_with_the_isochromats(self, write: Write, tmp_path: Path) -> None:
+        for name, value in (("t1", 900.0), ("t2", 80.0), ("adc", 1.2)):
+            write_volume(tmp_path / f"{name}.nii.gz", np.full((1, *GRID.shape[::-1]), value), GRID)
+        model = model_of(write("maps:\n" + BOTH + "  ADC: {file: adc.nii.gz, unit: um^2/ms}\n"))
+        phantom = model.sample(model.sampling(geometry=OBLIQUE, voxel=GRID.spacing))
+        np.testing.assert_allclose(phantom.diffusion, 1.2e-9, rtol=1e-6)  # float32 in the file
+        assert model.truth(GRID, 1).maps["ADC"] == pytest.approx(1.2e-9, rel=1e-6)
+        assert "f" not in model.truth(GRID, 1).maps
+        write_volume(tmp_path / "adc.nii.gz", np.full((1, *GRID.shape[::-1]), -1.0), GRID)
+        with pytest.raises(ConsistencyError, match=r"maps\.ADC: ADC must be at least 0"):
+            model_of(write("maps:\n" + BOTH + "  ADC: {file: adc.nii.gz, unit: um^2/ms}\n"))
+
+    def test_labels_may_stand_for_fibres_and_perfused_tissue(self, write: Write) -> None:
+        text = (
+            "labels: {file: seg.nii.gz, tissues: {1: tract, 2: organ}}\n"
+            "tissues:\n"
+            "  tract: {extends: white_matter,"
+            " tensor: {axial: 1.7e-3 mm^2/s, radial: 0.3e-3 mm^2/s, along: [0, 0.6, 0.8]}}\n"
+            "  organ: {extends: muscle, ADC: 1e-3 mm^2/s, perfusion: {f: 20 %, Dstar: 50e-3 mm^2/s}}\n"
+        )
+        model = model_of(write(text))
+        assert model.sample().diffusion.shape[1] == 6
+        maps, truth = model.truth(GRID, 1).maps, model.truth(GRID, 1)
+        tract, organ = truth.mask("tract"), truth.mask("organ")
+        np.testing.assert_allclose(maps["FA"][tract], 0.799022, atol=5e-7)  # six decimals
+        np.testing.assert_allclose(maps["V1"][tract], np.tile([0.0, 0.6, 0.8], (tract.sum(), 1)), atol=1e-12)
+        np.testing.assert_allclose(maps["FA"][organ], 0.0, atol=1e-12)
+        assert np.isnan(maps["V1"][organ]).all()
+        for name, value in (("f", 0.2), ("D", 1e-9), ("Dstar", 50e-9)):
+            np.testing.assert_allclose(maps[name][organ], value, rtol=1e-12)
 
 
 class TestLabels:
