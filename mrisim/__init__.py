@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from mrisim.recon import stack as stack
     from mrisim.sequence import list_sequences as list_sequences
     from mrisim.simulate import Noise as Noise
+    from mrisim.simulate import Walk as Walk
     from mrisim.simulate import signal as signal
     from mrisim.simulate import simulate as simulate
     from mrisim.simulate import trace as trace
@@ -68,6 +69,7 @@ _HOME = {
     "Sequence": "events.blocks",
     "SpecError": "errors",
     "TimingError": "errors",
+    "Walk": "simulate",
     "fit_maps": "mapping",
     "list_phantoms": "phantom",
     "list_sequences": "sequence",

@@ -339,6 +339,7 @@ class RawData:
     geometry: Geometry = field(default_factory=Geometry)
     recon: ReconSpec | None = None
     sensitivities: Complex[np.ndarray, "coils z y x"] | None = None  # on the image grid, where known
+    standard_error: Complex[np.ndarray, "coils samples"] | None = None  # real and imaginary, of a walk
     findings: tuple[Finding, ...] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)  # names, parameters, seconds per phase, versions
     sequence: Any = None  # the `mrisim.events.blocks.Sequence` that was played; host only, not in files

@@ -123,6 +123,7 @@ _LAYOUT: dict[type, dict[str, _Part]] = {
         "geometry": _Nested(Geometry),
         "recon": _Nested(ReconSpec),
         "sensitivities": _Array("1"),
+        "standard_error": _Array("m^3"),
         "findings": _Json(_findings),
         "provenance": _Json(),
     },

@@ -11,7 +11,7 @@ from mrisim.errors import ConsistencyError, Problem
 from mrisim.events.blocks import Sequence, Use
 
 _CHOICES = {
-    "engine": ("bloch", "epg"),
+    "engine": ("bloch", "epg", "walk"),
     "pulses": ("shaped", "ideal"),
     "spoiling": ("gradient", "ideal"),
     "dtype": ("float32", "float64"),

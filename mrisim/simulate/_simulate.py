@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Literal
 
@@ -32,6 +32,7 @@ from mrisim.simulate._memory import Plan, parse_memory, plan
 from mrisim.simulate._phase_graph import Result, check_graph, run_graph
 from mrisim.simulate._store import STORE
 from mrisim.simulate._trains import Trains
+from mrisim.simulate._walk import Walk, check_walk, run_walk
 from mrisim.simulate.density import judge_density, resolves_slices
 from mrisim.simulate.receive import Coils, Noise, Receivers, add_noise, noise_finding, resolve_coils
 
@@ -43,7 +44,7 @@ def simulate(
     seq: Sequence,
     phantom: Phantom,
     *,
-    engine: Literal["bloch", "epg"] = "bloch",
+    engine: Literal["bloch", "epg", "walk"] | Walk = "bloch",
     pulses: Pulses = "shaped",
     spoiling: Spoiling = "gradient",
     tolerance: float = 1e-4,
@@ -62,14 +63,16 @@ def simulate(
         seq: The sequence.
         phantom: Isochromats; for a selective sequence at least two slices thick along the slice direction.
         engine: "bloch": one magnetisation vector per isochromat. "epg": a phase graph; voxels are boxes of each of
-            their tissues, T2' is an exact exponential, and no number of isochromats is too small for spoiling.
+            their tissues, T2' is an exact exponential, and no number of isochromats is too small for spoiling. "walk":
+            walkers that diffuse with each isochromat's own coefficient; between walls with a `Walk` in place of the
+            name. The result has a standard error.
         pulses: "shaped": as played. "ideal": instantaneous rotations within a box profile.
         spoiling: "gradient": as played. "ideal": no transverse magnetisation before each excitation.
         tolerance: Relative error of the signal vector (2-norm) that numerical shortcuts may add, rounding apart.
         dtype: Precision of the device; sums over chunks are float64.
         coils: None (uniform), a number of elements, a `CoilArray`, or sensitivities (n_coils, spins).
         noise: Standard deviation of the real and of the imaginary part of a sample, text such as "snr 50", or `Noise`.
-        seed: Of the noise.
+        seed: Of the noise, and of the walk.
         initial: Magnetisation to start from, (3,) or (spins, 3), equilibrium is (0, 0, 1).
         memory: Budget such as "4 GiB"; default half of what is free.
         progress: True for a bar in the terminal, or a function of (done, total) chunks.
@@ -90,7 +93,7 @@ def simulate(
         >>> raw.signal.shape
         (1, 2048)
     """
-    check_choices(engine=engine, pulses=pulses, spoiling=spoiling, dtype=dtype)
+    check_choices(engine="walk" if isinstance(engine, Walk) else engine, pulses=pulses, spoiling=spoiling, dtype=dtype)
     budget = None if memory is None else parse_memory(memory)
     level = Noise.of(noise)
     check_fit(seq, phantom)
@@ -111,6 +114,19 @@ def simulate(
         return _graph_data(
             raw, found, (*seq.findings, *phantom.findings), {**known, "n_steps": program.n_steps}, seconds
         )
+    if engine == "walk" or isinstance(engine, Walk):
+        walk = engine if isinstance(engine, Walk) else Walk()
+        check_walk(checkpoint, walk)
+        with _compile_clock() as compiling:
+            found = run_walk(
+                walk, seq, program, phantom, receivers, _initial(initial, phantom.n_spins), spoiling == "ideal",
+                np.dtype(dtype), budget, seed, partial(_advancer, progress),
+            )  # fmt: skip
+        seconds = {"lower": lowered - begin, "compile": compiling[0]}
+        seconds["simulate"] = max(0.0, time.perf_counter() - lowered - compiling[0])
+        raw = _raw_data(seq, found.signal, receivers, level, seed)
+        known = {"sequence": seq.name, "pulses": pulses, "spoiling": spoiling, "dtype": dtype, "seconds": seconds}
+        return found.described(raw, {**known, "n_steps": program.n_steps}, (*seq.findings, *phantom.findings))
     job = _job(program, phantom, receivers, initial, spoiling == "ideal", tolerance, np.dtype(dtype), budget)
     kept = None if checkpoint is None else Checkpoint(checkpoint, job.key)
     if kept is not None and kept.chunk is not None:  # gone on with as it began, whatever the memory
