@@ -16,7 +16,7 @@ from mrisim.mapping.diffusion.weights import b_matrices, b_values, tensor_column
 from mrisim.mapping.separable import FitResult
 from mrisim.physics.tensors import eigensystem, invariants
 
-POLAR, AZIMUTHAL = 16, 32  # points of the quadrature over all directions
+POLAR, AZIMUTHAL = 24, 48  # points of the quadrature over all directions
 _ELEMENTS = tuple(itertools.combinations_with_replacement(range(3), 4))  # ijkl of the 15 different ones
 
 
