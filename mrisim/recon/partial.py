@@ -12,7 +12,7 @@ from mrisim._types import Complex, Float
 from mrisim.errors import ConsistencyError, Problem
 
 METHODS = ("zero", "homodyne", "pocs")
-ITERATIONS = 20
+ITERATIONS = 6
 FEWEST = 4  # lines on both sides of k = 0 that a phase can be found from
 _LINES = -2  # axis of phase encoding
 
@@ -72,7 +72,7 @@ def homodyne(
 def pocs(
     kspace: Complex[np.ndarray, "contrast z y x"], first: int, last: int, axes: tuple[int, ...]
 ) -> Complex[np.ndarray, "contrast z y x"]:
-    """Image that agrees with the samples and, as far as it can, with the smooth phase: projections in turn.
+    """Image that has the samples and, as far as it can, the smooth phase: projections onto both in turn.
 
     Args:
         kspace: Grid, zero where nothing was sampled; k = 0 at N//2.
@@ -81,12 +81,13 @@ def pocs(
         axes: Transformed axes.
 
     Source:
-        Haacke, Lindskog and Lin, J Magn Reson 92:126 (1991).
+        Haacke, Lindskog and Lin, J Magn Reson 92:126 (1991), who take the magnitude for the part along the phase.
     """
     smooth = _smooth_phase(kspace, first, last, axes)
     completed = kspace
     for _ in range(ITERATIONS):
-        guess = _inverse(np.abs(_transform(completed, axes)) * smooth, axes)
+        along = np.real(_transform(completed, axes) * np.conj(smooth))  # of either sign: rings around edges have both
+        guess = _inverse(along * smooth, axes)
         guess[..., first : last + 1, :] = kspace[..., first : last + 1, :]
         completed = guess
     return _transform(completed, axes)

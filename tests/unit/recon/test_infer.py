@@ -20,8 +20,11 @@ SMALL = {
     "multi_echo_se": {"matrix": [12, 10], "echoes": 3},
     "multi_echo_gre": {"matrix": [12, 10], "echoes": 3},
 }
+RAMPS = {"dwi_se_epi", "dti_se_epi", "ivim", "ogse", "dwi_steam", "trse_epi"}  # sampled on ramps: cannot be inferred
 NAMES = [
-    name for name, *_ in mr.list_sequences() if getattr(mr.load_sequence(name).recon, "method", None) == "cartesian"
+    name
+    for name, *_ in mr.list_sequences()
+    if name not in RAMPS and getattr(mr.load_sequence(name).recon, "method", None) == "cartesian"
 ]
 TILTED = np.array([[0.8, -0.48, 0.36], [0.6, 0.64, -0.48], [0.0, 0.6, 0.8]])
 
