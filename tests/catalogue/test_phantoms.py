@@ -17,6 +17,9 @@ COLUMNS = ("weight", "pd", "t1", "t2", "df", "b1", "t2_prime", "lorentz")
 MOST_ISOCHROMATS = 1_500_000
 
 
+CROPPED = {"prostate", "breast"}  # a part of the body: what lies farther out is left out
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_file_matches_the_schema_and_names_its_sources(name: str) -> None:
     info = next(info for info in list_phantoms() if info.name == name)
@@ -37,7 +40,7 @@ def test_phantom_is_sampled_with_possible_properties(name: str) -> None:
     assert phantom.field == phantom.model.field == 3.0
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", sorted(set(NAMES) - CROPPED))
 def test_phantom_fits_into_its_size(name: str) -> None:
     model = load_model(name)
     half = 0.5 * np.array(model.size)
@@ -54,7 +57,7 @@ def test_phantom_is_known_at_each_field_or_says_at_which(name: str, field: float
         assert load_model(name, field).field == field
     except SpecError as error:
         assert field == 7.0
-        assert name in {"vials", "head_with_vials", "liver_ivim"}
+        assert name in {"vials", "head_with_vials", "liver_ivim", "prostate", "breast"}
         assert "is known at 1.5 T and 3 T only" in str(error)  # noqa: PT017
 
 
