@@ -12,13 +12,13 @@ from typing import Literal
 
 import numpy as np
 
-from mrisim._types import Bool, Float
+from mrisim._types import Bool, Float, Int
 from mrisim.program import ReadoutClass
 
 Path = Literal["matrix", "nufft"]
 
 _TAILS = (0.0, 0.001, 0.003, 0.01, 0.03, 0.1)  # share of spins whose frequency may be summed directly
-_LOOKED_AT = 20_000  # spins that the estimate takes its extents and quantiles from
+_LOOKED_AT = 4_000  # spins that the estimate takes its extents and quantiles from
 _EXPANDED = 0.25  # time of a product of two phasors over that of a phasor
 _LEAST_WORK = 4_000_000  # spin-samples below which no transform pays
 
@@ -84,6 +84,7 @@ def times(
     df: Float[np.ndarray, " spins"],
     tolerance: float,
     *,
+    spins: int | None = None,
     coils: int = 1,
     shared: int = 1,
     rates: Rates = RATES,
@@ -93,15 +94,16 @@ def times(
     Args:
         readout: Class of trains.
         rows: Trains of this class.
-        position: Of the spins [m].
+        position: Of the spins, or of some of them [m].
         df: Off-resonance with everything in it [Hz].
         tolerance: Relative error of the samples.
+        spins: Number of all spins, where only some are given.
         coils: Receive coils, each of which is a row of its own.
         shared: Classes that share their sample times, and so their split in time (the shots of a spiral).
         rates: Of the machine.
     """
-    samples, spins = len(readout.delay), len(position)
-    some = np.linspace(0, spins - 1, min(spins, _LOOKED_AT)).round().astype(int)
+    samples, spins = len(readout.delay), len(position) if spins is None else spins
+    some = some_of(len(position))
     position, df = np.asarray(position)[some], np.asarray(df)[some]
     span = float(np.max(readout.delay, initial=0.0))
     band = best_band(samples, df, span, tolerance, rates)
@@ -123,6 +125,7 @@ def choose(
     df: Float[np.ndarray, " spins"],
     tolerance: float,
     *,
+    spins: int | None = None,
     coils: int = 1,
     shared: int = 1,
     rates: Rates = RATES,
@@ -138,10 +141,20 @@ def choose(
         >>> choose(spiral, 1, square, np.zeros(100_000), 1e-4), choose(spiral, 1, square[:100], np.zeros(100), 1e-4)
         ('nufft', 'matrix')
     """
-    if rows * coils * len(position) * len(readout.delay) < _LEAST_WORK:
+    if rows * coils * (len(position) if spins is None else spins) * len(readout.delay) < _LEAST_WORK:
         return "matrix"
-    found = times(readout, rows, position, df, tolerance, coils=coils, shared=shared, rates=rates)
+    found = times(readout, rows, position, df, tolerance, spins=spins, coils=coils, shared=shared, rates=rates)
     return "nufft" if found["nufft"] < found["matrix"] else "matrix"
+
+
+def some_of(spins: int) -> Int[np.ndarray, " some"]:
+    """Spins that the estimate looks at.
+
+    Example:
+        >>> some_of(3)
+        array([0, 1, 2])
+    """
+    return np.linspace(0, spins - 1, min(spins, _LOOKED_AT)).round().astype(int)
 
 
 def _entries(readout: ReadoutClass, rows: int) -> float:
@@ -163,13 +176,13 @@ def best_band(
     """
     n = len(df)
     best, cheapest = (-np.inf, np.inf), np.inf
-    for share in _TAILS:
-        low, high = (float(v) for v in np.quantile(df, [share / 2, 1 - share / 2]))
+    tails = np.array(_TAILS) / 2
+    for low, high in np.quantile(df, [tails, 1 - tails]).T:
         per_term = n * (rates.point + 50 * rates.kernel + rates.factor)
         outside = float(np.sum((df < low) | (df > high)))
         cost = expected_terms(span, high - low, tolerance) * per_term + outside * samples * rates.direct
         if cost < cheapest:
-            best, cheapest = (low, high), cost
+            best, cheapest = (float(low), float(high)), cost
     return best
 
 

@@ -43,7 +43,7 @@ def group_spins(program: Program, phantom: Phantom, tolerance: float) -> Groupin
         k=np.concatenate([readout.k for readout in program.readouts]),
         longest=max(float(readout.delay.max(initial=0.0)) for readout in program.readouts),
     )
-    if _probably_distinct(seen, phantom, tolerance):
+    if _probably_distinct(seen, phantom, tolerance, share=1.0):
         return None
     keys = _mixed(_keys(seen, phantom, tolerance))
     n = len(keys)
@@ -72,20 +72,21 @@ def alike(
 
     Spins are of one kind where what is seen of them differs by less than a quarter of the tolerance.
     """
-    if _probably_distinct(seen, phantom, tolerance):
+    if _probably_distinct(seen, phantom, tolerance, share=1 - most):
         return None
     keys = _mixed(_keys(seen, phantom, tolerance))
     _, first, kind = np.unique(keys, return_index=True, return_inverse=True)
     return (first, kind.reshape(-1).astype(np.int32)) if len(first) <= most * len(keys) else None
 
 
-def _probably_distinct(seen: Seen, phantom: Phantom, tolerance: float) -> bool:
-    """Whether no two of some spins are of one kind."""
+def _probably_distinct(seen: Seen, phantom: Phantom, tolerance: float, share: float) -> bool:
+    """Whether fewer of some spins have a twin among these than if that share of all spins had one."""
     n = len(phantom.weight)
     if n <= _PROBE:
         return False
     some = np.unique(np.random.default_rng(0).integers(0, n, _PROBE))
-    return len(np.unique(_mixed(_keys(seen, phantom.take(some), tolerance)))) == len(some)
+    twins = len(some) - len(np.unique(_mixed(_keys(seen, phantom.take(some), tolerance))))
+    return twins < 0.5 * share * len(some) ** 2 / (2 * n)
 
 
 def _keys(seen: Seen, phantom: Phantom, tolerance: float) -> Int[np.ndarray, "spins columns"]:

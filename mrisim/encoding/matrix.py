@@ -89,12 +89,15 @@ Phasors = tuple[Float[Array, "samples spins"], Float[Array, "samples spins"]]  #
 def _phasors(samples: Samples, position: Split, df: Array, r2: Array) -> Phasors:
     """exp(-tau r2) exp(-2 pi i (df tau + k · r)) times the receiver's phasor.
 
-    Barriers keep XLA from computing each phase anew for each of its uses.
+    One sample after the other: XLA would else compute each phasor anew for each of its uses, which are many.
     """
-    phase = product(samples.k, position) + samples.delay[:, None] * df - samples.receiver[:, None]
-    phase, decay = jax.lax.optimization_barrier((-phase, jnp.exp(-samples.delay[:, None] * r2)))
-    cosine, sine = cos_sin(phase)
-    return jax.lax.optimization_barrier((cosine * decay, sine * decay))
+
+    def one(sample: Samples) -> tuple[Array, Array]:
+        cosine, sine = cos_sin(sample.receiver - product(sample.k, position) - sample.delay * df)
+        decay = jnp.exp(-sample.delay * r2)
+        return cosine * decay, sine * decay
+
+    return jax.lax.map(one, samples._replace(k=jax.tree.map(lambda v: jnp.moveaxis(v, 1, 0), samples.k)))
 
 
 @jax.jit
@@ -102,7 +105,7 @@ def _expand(coarse: Phasors, fine: Phasors) -> Phasors:
     """All products of both, coarse outside."""
     (a, b), (c, d) = ((v[:, None] for v in coarse), (v[None] for v in fine))
     shape = (-1, coarse[0].shape[1])
-    return jax.lax.optimization_barrier(((a * c - b * d).reshape(shape), (a * d + b * c).reshape(shape)))
+    return (a * c - b * d).reshape(shape), (a * d + b * c).reshape(shape)
 
 
 def factors(train: Train, position: Split, df: Array, r2: Array) -> tuple[Phasors, Phasors]:
@@ -132,7 +135,6 @@ def encode_few(
     m = emitted[rows]
     x, y = m[:, 0, None], m[:, 1, None]
     real, imag = x * coarse[0] - y * coarse[1], x * coarse[1] + y * coarse[0]  # rows, a, spins
-    real, imag = jax.lax.optimization_barrier((real, imag))
     turned = jnp.stack([real, imag], axis=2).reshape(-1, 2, m.shape[2])
     samples = _product(turned, fine).reshape(len(m), -1, 2, fine[0].shape[0])
     return samples.swapaxes(1, 2).reshape(len(m), 2, -1)

@@ -221,6 +221,19 @@ def pulse_propagator(pulse: Pulse, spins: Spins, short: bool) -> Float[Array, "4
     return columns
 
 
+@jax.jit
+def instantaneous_propagator(pulse: Pulse, spins: Spins) -> Float[Array, "4 3 spins"]:
+    """Propagator of a pulse of no length: a rotation about an axis in the transverse plane."""
+    _, _, _, reach = _enter(pulse._replace(blocks=()), spins)
+    first = pulse.blocks[0]
+    turn = bloch.rotation(first.rotation_x[0, 0] * reach, first.rotation_y[0, 0] * reach, jnp.zeros_like(reach))
+    one, zero = jnp.ones_like(reach), jnp.zeros_like(reach)
+    axes = ((one, zero, zero), (zero, one, zero), (zero, zero, one))
+    return jnp.stack(
+        [*(jnp.stack(bloch.rotate(axis, turn)) for axis in axes), jnp.zeros((3, *reach.shape), reach.dtype)]
+    )
+
+
 def pulse_propagators(
     program: Program, spins: Spins, groups: tuple[int, ...], short: tuple[bool, ...]
 ) -> Float[Array, "pulses 4 3 spins"]:

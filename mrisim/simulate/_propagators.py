@@ -77,6 +77,8 @@ def prepare_pulses(
 
 def relaxation_groups(program: Program, phantom: Phantom, tolerance: float) -> tuple[int, ...]:
     """Intervals of each pulse between two relaxations that keep the tolerance for the median T2."""
+    if all(float(waveform.dt.sum()) == 0.0 for waveform in program.waveforms):
+        return (1,) * len(program.pulses.waveform)
     rates = 1 / np.asarray(phantom.t2)[np.asarray(phantom.weight) * np.asarray(phantom.pd) > 0]
     rate = float(np.median(rates)) if len(rates) else 0.0
     return tuple(bloch.relaxation_group(w, amplitude, rate, tolerance) for w, amplitude, _ in _played(program))
@@ -151,9 +153,9 @@ def _own(
     pulse: Pulse, placed: bloch.Spins, spins: bloch.Spins, spins_of: str, tolerance: float
 ) -> Float[Array, "4 3 spins"]:
     """Propagators of a chunk's own spins, from the store where an earlier run left them."""
-    short = bloch.is_short(pulse.waveform, pulse.amplitude, pulse.frequency, placed, tolerance)
     if pulse.instantaneous:  # quicker made than looked up
-        return bloch.pulse_propagator(pulse.placed, spins, short)
+        return bloch.instantaneous_propagator(pulse.placed, spins)
+    short = bloch.is_short(pulse.waveform, pulse.amplitude, pulse.frequency, placed, tolerance)
     key = (spins_of, *pulse.key, short, str(spins.df.device))
     return STORE.get(key, partial(bloch.pulse_propagator, pulse.placed, spins, short))
 

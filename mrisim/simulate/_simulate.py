@@ -22,12 +22,12 @@ from mrisim.encoding.grouping import group_spins
 from mrisim.engines import bloch
 from mrisim.errors import ConsistencyError, Finding, Problem
 from mrisim.events.blocks import Sequence
-from mrisim.events.readouts import readout_table
 from mrisim.physics.coils import CoilArray
 from mrisim.program import Program, Pulses, lower
 from mrisim.simulate import _chunks
 from mrisim.simulate._checkpoint import Checkpoint, digest
-from mrisim.simulate._fit import check_choices, check_fit
+from mrisim.simulate._described import program_of, samples_of
+from mrisim.simulate._fit import check_choices, check_fit, still_findings
 from mrisim.simulate._memory import Plan, parse_memory, plan
 from mrisim.simulate._phase_graph import Result, check_graph, run_graph
 from mrisim.simulate._store import STORE
@@ -98,14 +98,18 @@ def simulate(
     level = Noise.of(noise)
     check_fit(seq, phantom)
     begin = time.perf_counter()
-    program = lower(seq, pulses)
+    program = program_of(seq, pulses)
     lowered = time.perf_counter()
     receivers = resolve_coils(coils, phantom.n_spins)
     if engine == "epg":
-        check_graph(initial, checkpoint)
+        check_graph(checkpoint)
+        if np.any(phantom.diffusion):
+            program = lower(seq, pulses, diffusion=True)
+            lowered = time.perf_counter()
+        start = _initial(initial, phantom.n_spins)
         with _compile_clock() as compiling, _advancer(progress, 1) as advance:
             ideal = spoiling == "ideal"
-            found = run_graph(program, phantom, receivers, initial, ideal, tolerance, np.dtype(dtype), budget)
+            found = run_graph(program, phantom, receivers, start, ideal, tolerance, np.dtype(dtype), budget)
             advance(1)
         seconds = {"lower": lowered - begin, "compile": compiling[0]}
         seconds["simulate"] = max(0.0, time.perf_counter() - lowered - compiling[0])
@@ -136,10 +140,11 @@ def simulate(
     total = time.perf_counter() - lowered
     raw = _raw_data(seq, clean, receivers, level, seed)
     density = judge_density(program, raw.k, phantom, spoiling, resolved=resolves_slices(seq))
+    still = still_findings(phantom, raw.readouts)
     return replace(
         raw,
         signal=raw.signal.astype(np.complex64 if dtype == "float32" else complex),
-        findings=(*seq.findings, *phantom.findings, *(density.findings() if density else ()), *raw.findings),
+        findings=(*seq.findings, *phantom.findings, *(density.findings() if density else ()), *still, *raw.findings),
         provenance={
             **raw.provenance,
             "sequence": seq.name,
@@ -280,8 +285,7 @@ def _summed(job: _Job, kept: Checkpoint | None, progress: Progress) -> Complex[n
 
 def _raw_data(seq: Sequence, clean: np.ndarray, receivers: Receivers, level: Noise, seed: int) -> RawData:
     """Samples with noise, and where and when they lie."""
-    k, times = seq.kspace()
-    table = readout_table(seq)
+    k, times, table = samples_of(seq)
     std = level.per_sample(np.repeat(table.dwell, table.count), np.repeat(table.count, table.count), seq.recon)
     return RawData(
         signal=add_noise(clean, std, seed) if std.any() else clean,

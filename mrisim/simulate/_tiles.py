@@ -21,7 +21,9 @@ from mrisim.physics.bloch import Vector
 from mrisim.program import Program, ReadoutClass
 from mrisim.simulate._memory import SAMPLE_BLOCK
 
-_OPTIONS = {"xla_cpu_prefer_vector_width": 512}  # a third off the time of a step where the processor has such registers
+# A third off the time of a step where the processor has such registers; and chunks run side by side, so that none is
+# split over threads, which would wait for each other at every step.
+_OPTIONS = {"xla_cpu_prefer_vector_width": 512, "xla_cpu_multi_thread_eigen": False}
 
 
 class Group(NamedTuple):
