@@ -82,8 +82,8 @@ def perfusion(
         `leakage`, `k2` [1/s]. No standard errors.
 
     Raises:
-        ConsistencyError: time axes that do not match or are not equidistant, an artery without a first pass, haematocrit
-            outside 0 to 1, a reference without voxels.
+        ConsistencyError: time axes that do not match or are not equidistant, an artery without a first pass,
+            haematocrit outside 0 to 1, a reference without voxels.
 
     Source:
         Wu et al., Magn Reson Med 50:164 (2003); leakage: Boxerman, Schmainda and Weisskoff, AJNR 27:859 (2006).

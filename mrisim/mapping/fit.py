@@ -11,7 +11,7 @@ import numpy as np
 from mrisim._types import Bool, Float
 from mrisim.data import Image, ParameterMap
 from mrisim.errors import ConsistencyError, Problem
-from mrisim.mapping import echo_train_methods, fat_water, fields, look_locker, mp2rage, relaxation
+from mrisim.mapping import contrast, echo_train_methods, fat_water, fields, look_locker, mp2rage, relaxation
 from mrisim.mapping.diffusion import methods as diffusion
 from mrisim.mapping.method import Given, Method
 from mrisim.mapping.separable import FitResult
@@ -24,6 +24,7 @@ METHODS: dict[str, Method] = {
     **fields.METHODS,
     **fat_water.METHODS,
     **diffusion.METHODS,
+    **contrast.METHODS,
 }
 MAPS = tuple(dict.fromkeys(name for method in METHODS.values() for name in method.outputs))
 THRESHOLD = 0.05  # of the largest magnitude in the series; below it in every contrast, a voxel is background

@@ -1,0 +1,290 @@
+"""Fits that a specification can name: T1 by variable flips, kinetics of contrast agents, perfusion of a first pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from mrisim._types import Bool, Float
+from mrisim.data import Image
+from mrisim.errors import ConsistencyError, MrisimError, Problem
+from mrisim.mapping import dce, dsc
+from mrisim.mapping.dce.aif import POPULATIONS
+from mrisim.mapping.method import Given, Method, Output, Rule, number, one_of, true_or_false
+from mrisim.mapping.separable import FitResult
+from mrisim.mapping.vfa import Spoiling, fit_vfa
+from mrisim.physics.agents import relaxivity
+from mrisim.physics.pharmacokinetics import MODELS
+from mrisim.units import LENGTH, TIME, Dimension, parse, show
+
+HEMATOCRIT = 0.42  # of large vessels
+FINE = 0.25  # step at which a population's input function is drawn [s]
+
+
+def _variable_flip(given: Given) -> FitResult:
+    spoiling = None
+    if given.spec.get("correct_spoiling", "t2" in given.maps):
+        spoiling = Spoiling(t2=given.maps["t2"]) if "t2" in given.maps else Spoiling()
+    return fit_vfa(
+        given.signal,
+        given.coordinate("flip"),
+        float(np.median(given.coordinate("tr"))),
+        b1=given.maps.get("b1", 1.0),
+        method=given.spec.get("method", "nonlinear"),
+        spoiling=spoiling,
+    )
+
+
+def _check_variable_flip(path: str, spec: Mapping[str, Any], image: Image) -> list[Problem]:
+    return _known(path, image, "tr")
+
+
+def _dce(given: Given) -> FitResult:
+    spec, time = given.spec, given.coordinate("time")
+    order = np.argsort(time, kind="stable")
+    before = given.maps.get("t1")
+    if before is None:
+        before = np.full(len(given.signal), parse(spec["t10"], TIME))
+    flip = np.full(len(given.signal), float(np.median(given.coordinate("flip"))))
+    concentration = dce.concentration_from_signal(
+        given.signal[:, order],
+        flip * given.maps.get("b1", 1.0),
+        float(np.median(given.coordinate("tr"))),
+        before,
+        _relaxivity(spec, given.image),
+        _baseline(spec, time[order]),
+        te=float(np.median(given.coordinate("te"))) if "r2_star" in spec else 0.0,
+        r2_star=float(spec.get("r2_star", 0.0)),
+    )
+    ta, ca = _input(given, time[order], concentration)
+    return dce.fit(spec["model"], time[order], concentration, ca, ta=ta, fit_delay=spec.get("fit_delay", False))
+
+
+def _relaxivity(spec: Mapping[str, Any], image: Image) -> float:
+    if "relaxivity" in spec:
+        return float(spec["relaxivity"])
+    return relaxivity(spec["agent"], float(image.provenance["b0"])).r1
+
+
+def _baseline(spec: Mapping[str, Any], time: Float[np.ndarray, " n"]) -> slice:
+    """Images before the agent, less the first of several, which is often not in the steady state."""
+    count = spec.get("baseline")
+    if count is None:
+        count = int((time < parse(spec["arrival"], TIME)).sum())
+    return slice(1 if count > 1 else 0, count)
+
+
+def _input(
+    given: Given, time: Float[np.ndarray, " n"], concentration: Float[np.ndarray, "voxels n"]
+) -> tuple[Float[np.ndarray, " m"], Float[np.ndarray, " m"]]:
+    """Times and plasma concentration of the input function: a population's, or measured within a sphere."""
+    hematocrit, name = float(given.spec.get("hematocrit", HEMATOCRIT)), given.spec["aif"]
+    if name == "measured":
+        inside = _sphere(given)
+        with np.errstate(all="ignore"):
+            curve = np.nanmean(concentration[inside], axis=0)
+        if not np.isfinite(curve).all():
+            raise ConsistencyError(_place(given, "must hold voxels with a concentration at all times, but does not"))
+        return time, dce.plasma(curve, hematocrit)
+    population, arrival = POPULATIONS[name], parse(given.spec["arrival"], TIME)
+    start = min(time[0], arrival)
+    fine = np.linspace(start, time[-1], int(np.ceil((time[-1] - start) / FINE)) + 1)
+    curve = population.curve(fine, arrival)
+    return fine, dce.plasma(curve, hematocrit) if population.medium == "blood" else curve
+
+
+def _sphere(given: Given) -> Bool[np.ndarray, " voxels"]:
+    """Fitted voxels whose centers lie within the artery."""
+    artery = given.spec["artery"]
+    center = np.array([parse(value, LENGTH) for value in artery["center"]])
+    away = np.linalg.norm(given.image.grid.positions()[given.foreground] - center, axis=1)
+    inside = away <= parse(artery["radius"], LENGTH)
+    if not inside.any():
+        nearest = show(float(away.min()), LENGTH, digits=3) if len(away) else "unknown"
+        raise ConsistencyError(_place(given, f"must hold a voxel with signal, but the nearest is {nearest} away"))
+    return inside
+
+
+def _place(given: Given, rule: str) -> Problem:
+    return Problem(rule, "Move or widen the sphere", f"{given.spec['fit']}.artery")
+
+
+def _check_dce(path: str, spec: Mapping[str, Any], image: Image) -> list[Problem]:
+    problems = [*_known(path, image, "tr"), *_known(path, image, "flip")]
+    name = path.rsplit(".", 1)[-1]
+    if "model" not in spec:
+        problems.append(Problem(f"must be one of {', '.join(MODELS)}, but is not given", path=f"{path}.model"))
+    else:
+        made = [*MODELS[spec["model"]].parameters, *(["delay"] if spec.get("fit_delay", False) else [])]
+        if _DCE[name].key not in made:
+            names = ", ".join(known for known, output in _DCE.items() if output.key in made)
+            rule = f"must be a map that {spec['model']} makes ({names}), but is {name}"
+            problems.append(Problem(rule, "Take another model, or leave the map out", path))
+    problems += _check_alternatives(path, spec, image)
+    if spec.get("aif") == "measured" and "artery" not in spec:
+        remedy = "Add artery: {center: [0 mm, 0 mm, 0 mm], radius: 4 mm}"
+        problems.append(Problem("must be given for a measured input function, but is not", remedy, f"{path}.artery"))
+    if spec.get("aif", "measured") != "measured" and "artery" in spec:
+        problems.append(Problem("must be left out for a population's input function", path=f"{path}.artery"))
+    return problems
+
+
+def _check_alternatives(path: str, spec: Mapping[str, Any], image: Image) -> list[Problem]:
+    """Settings of which one of two must be there."""
+    problems = []
+    if "aif" not in spec:
+        rule = f"must be {', '.join(POPULATIONS)} or measured, but is not given"
+        problems.append(Problem(rule, path=f"{path}.aif"))
+    if ("t1" in spec) == ("t10" in spec):
+        both = "both are" if "t1" in spec else "none is"
+        rule = f"must be given as t1, a map, or as t10, one time, but {both}"
+        problems.append(Problem(rule, "Add t10: 1.5 s, or t1: T1", f"{path}.t1"))
+    if ("agent" in spec) == ("relaxivity" in spec):
+        both = "both are" if "agent" in spec else "none is"
+        rule = f"must be given as agent or as relaxivity in 1/(s mM), but {both}"
+        problems.append(Problem(rule, "Add relaxivity: 4.5", f"{path}.agent"))
+    if "agent" in spec and "b0" not in image.provenance:
+        rule = "must be a relaxivity for images that do not know their field, but is an agent"
+        problems.append(Problem(rule, "Give relaxivity: 4.5 in its place", f"{path}.agent"))
+    elif "agent" in spec:
+        try:
+            relaxivity(spec["agent"], float(image.provenance["b0"]))
+        except MrisimError as error:
+            problems += [Problem(p.rule, p.remedy, f"{path}.agent") for p in error.problems]
+    if "arrival" not in spec and (spec.get("aif") != "measured" or "baseline" not in spec):
+        needed = "baseline, or arrival" if spec.get("aif") == "measured" else "arrival"
+        rule = f"must say when the agent comes by {needed}, but does not"
+        problems.append(Problem(rule, "Add arrival: 30 s", f"{path}.arrival"))
+    elif "baseline" not in spec and not (_times(image) < parse(spec["arrival"], TIME)).any():
+        rule = f"must come after the first image at {_times(image).min():g} s, but is {spec['arrival']}"
+        problems.append(Problem(rule, "Scan a baseline", f"{path}.arrival"))
+    return problems
+
+
+def _dsc(given: Given) -> FitResult:
+    spec, time = given.spec, given.coordinate("time")
+    order = np.argsort(time, kind="stable")
+    baseline = slice(1 if spec["baseline"] > 1 else 0, spec["baseline"])
+    change = dsc.relaxation_change(given.signal[:, order], float(np.median(given.coordinate("te"))), baseline)
+    artery = np.nanmean(change[_sphere(given)], axis=0)
+    return dsc.perfusion(time[order], change, artery, **{key: spec[key] for key in _HEMATOCRITS if key in spec})
+
+
+def _check_dsc(path: str, spec: Mapping[str, Any], image: Image) -> list[Problem]:
+    remedies = {"artery": "Add artery: {center: [0 mm, 0 mm, 0 mm], radius: 4 mm}", "baseline": "Add baseline: 10"}
+    missing = [
+        Problem("must be given, but is not", remedy, f"{path}.{key}")
+        for key, remedy in remedies.items()
+        if key not in spec
+    ]
+    return [*_known(path, image, "te"), *missing]
+
+
+def _times(image: Image) -> Float[np.ndarray, " contrast"]:
+    return np.asarray(image.coordinates["time"], dtype=float)
+
+
+def _known(path: str, image: Image, name: str) -> list[Problem]:
+    values = np.asarray(image.coordinates.get(name, np.nan), dtype=float)
+    if np.isfinite(values).all():
+        return []
+    rule = f"must have images with a {name} each, but {name} is unknown for some"
+    return [Problem(rule, "Play dummy repetitions before the first image, so that each has one", f"{path}.fit")]
+
+
+def quantity(dimension: Dimension, low: float = -np.inf, high: float = np.inf) -> Rule:
+    """A rule: a quantity with its unit, within bounds in SI, which are allowed."""
+
+    def rule(value: Any) -> str:
+        try:
+            found = parse(value, dimension)
+        except (MrisimError, AttributeError, TypeError) as error:
+            return str(error).rstrip(".") if isinstance(error, MrisimError) else f"must be a quantity, but is '{value}'"
+        bounds = f"from {show(low, dimension)} to {show(high, dimension)}"
+        return "" if low <= found <= high else f"must be {bounds}, but is '{value}'"
+
+    return rule
+
+
+def _whole(low: int) -> Callable[[Any], str]:
+    def rule(value: Any) -> str:
+        plain = isinstance(value, int) and not isinstance(value, bool)
+        return "" if plain and value >= low else f"must be a whole number from {low}, but is '{value}'"
+
+    return rule
+
+
+def _text(value: Any) -> str:
+    return "" if isinstance(value, str) else f"must be a name, but is '{value}'"
+
+
+def _share(value: Any) -> str:
+    plain = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return "" if plain and 0 < value < 1 else f"must lie between 0 and 1, but is '{value}'"
+
+
+def _is_sphere(value: Any) -> str:
+    if not isinstance(value, Mapping) or set(value) != {"center", "radius"}:
+        return f"must be a sphere such as {{center: [0 mm, 0 mm, 0 mm], radius: 4 mm}}, but is '{value}'"
+    center = value["center"]
+    if not isinstance(center, Sequence) or isinstance(center, str) or len(center) != 3:
+        return f"must have a center of three lengths, but has '{center}'"
+    wrong = [quantity(LENGTH)(entry) for entry in center] + [quantity(LENGTH, 0.0)(value["radius"])]
+    return next((rule for rule in wrong if rule), "")
+
+
+_HEMATOCRITS = ("hct_large", "hct_small")
+_DCE = {
+    "Ktrans": Output(key="ktrans", unit="1/s"),
+    "ve": Output(key="ve", unit="1"),
+    "vp": Output(key="vp", unit="1"),
+    "Fp": Output(key="fp", unit="1/s"),
+    "PS": Output(key="ps", unit="1/s"),
+    "delay": Output(key="delay", unit="s"),
+}
+METHODS = {
+    "variable_flip": Method(
+        run=_variable_flip,
+        outputs={"T1": Output(key="t1", unit="s"), "PD": Output(key="m0", unit="1")},
+        setting="flip",
+        constant=("te", "tr", "ti", "ts"),
+        options={"method": one_of("nonlinear", "linear"), "correct_spoiling": true_or_false},
+        inputs={"b1": "B1", "t2": "T2"},
+        check=_check_variable_flip,
+    ),
+    "dce": Method(
+        run=_dce,
+        outputs=_DCE,
+        setting="time",
+        constant=("te", "tr", "flip"),
+        options={
+            "model": one_of(*MODELS),
+            "aif": one_of(*POPULATIONS, "measured"),
+            "arrival": quantity(TIME, 0.0),
+            "artery": _is_sphere,
+            "baseline": _whole(1),
+            "hematocrit": _share,
+            "t10": quantity(TIME, 1e-3, 10.0),
+            "agent": _text,
+            "relaxivity": number(0.1, 100.0),
+            "r2_star": number(0.0, 1000.0),
+            "fit_delay": true_or_false,
+        },
+        inputs={"t1": "T1", "b1": "B1"},
+        check=_check_dce,
+    ),
+    "dsc": Method(
+        run=_dsc,
+        outputs={
+            "CBV": Output(key="cbv", unit="1"),
+            "CBF": Output(key="cbf", unit="1/s"),
+            "MTT": Output(key="mtt", unit="s"),
+        },
+        setting="time",
+        constant=("te", "flip"),
+        options={"artery": _is_sphere, "baseline": _whole(1), **{key: _share for key in _HEMATOCRITS}},
+        check=_check_dsc,
+    ),
+}
