@@ -1,6 +1,8 @@
 """Run benchmarks, each in a process of its own; print a table and write JSON.
 
 python -m benchmarks [NAME…] [--repeat 5] [--json out/benchmarks.json]
+python -m benchmarks first        first result of a new process, with the compile cache empty and filled
+python -m benchmarks calibrate    rates of this machine, for the cost model of `mrisim.encoding.cost`
 """
 
 from __future__ import annotations
@@ -13,7 +15,9 @@ import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
+from dataclasses import fields
 from pathlib import Path
 
 BEGIN = time.perf_counter()
@@ -30,6 +34,9 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.child:
         print(json.dumps(measure(arguments.names[0], arguments.repeat, not arguments.no_peers)))
+        return
+    if arguments.names in (["first"], ["calibrate"]):
+        {"first": first_results, "calibrate": calibrate}[arguments.names[0]]()
         return
     from benchmarks.workloads import WORKLOADS
 
@@ -53,6 +60,34 @@ def run_child(name: str, arguments: argparse.Namespace) -> dict:
     result = json.loads(done.stdout.strip().splitlines()[-1])
     print_row(result)
     return result
+
+
+def first_results(name: str = "W2a", repeat: int = 3) -> None:
+    """Seconds of a whole process that imports, compiles and simulates: without a compile cache, and with one."""
+    script = (
+        "import mrisim as mr; from benchmarks.workloads import WORKLOADS; "
+        f"w = WORKLOADS[{name!r}]; mr.simulate(w.load(), w.phantom(), **w.options)"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        cached = {"JAX_COMPILATION_CACHE_DIR": folder, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+        for what, environment in (("no cache", {}), ("fills it", cached), ("filled cache", cached)):
+            seconds = []
+            for _ in range(1 if what == "fills it" else repeat):
+                begin = time.perf_counter()
+                subprocess.run([sys.executable, "-c", script], check=True, env={**os.environ, **environment})
+                seconds.append(time.perf_counter() - begin)
+            print(f"{name} first result, {what:12s} {min(seconds):5.2f} s", flush=True)
+
+
+def calibrate() -> None:
+    """Rates of the cost model, those of this machine beside the ones in use."""
+    from mrisim.encoding import cost
+
+    measured = cost.calibrate()
+    for rate in fields(cost.Rates):
+        print(
+            f"{rate.name:8s} {getattr(measured, rate.name):8.2e} s here, {getattr(cost.RATES, rate.name):8.2e} s in use"
+        )
 
 
 def print_row(r: dict) -> None:

@@ -25,7 +25,17 @@ _SHARE = 0.7  # of the tolerance for the split in time, and for the transform: i
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TrainEncoder:
-    """Everything about a readout class and its spins that does not depend on their magnetisation."""
+    """Everything about a readout class and its spins that does not depend on their magnetisation.
+
+    Example:
+        >>> tau = np.linspace(0, 1e-3, 5)
+        >>> train = ReadoutClass(delay=tau, k=np.outer(tau, [1e4, 0, 0]), receiver=0 * tau, step=np.zeros(1, int),
+        ...                      phase=np.zeros(1), first=np.zeros(1, int))
+        >>> encode = TrainEncoder.of(train, np.array([[0.025, 0, 0]]), np.zeros(1), np.zeros(1), 1e-6)
+        >>> np.round(encode(np.ones((1, 1))), 4)
+        array([[1.    +0.j    , 0.9239-0.3827j, 0.7071-0.7071j, 0.3827-0.9239j,
+                0.    -1.j    ]])
+    """
 
     split: TimeSplit
     spin: Complex[np.ndarray, "terms inner"]
@@ -117,40 +127,6 @@ class TrainEncoder:
         values = (m[:, None, :] * self.spin).reshape(rows * terms, -1)
         parts = self.transform(values, threads).reshape(rows, terms, -1)
         return np.einsum("rts,ts->rs", parts, self.split.time)
-
-
-def encode_train(
-    m: Complex[np.ndarray, "rows spins"],
-    readout: ReadoutClass,
-    position: Float[np.ndarray, "spins 3"],
-    df: Float[np.ndarray, " spins"],
-    r2: Float[np.ndarray, " spins"],
-    tolerance: float,
-    backend: Backend | None = None,
-) -> Complex[np.ndarray, "rows samples"]:
-    """Samples of the trains of one class: sum over spins of m exp(-tau r2) exp(-2 pi i (df tau + k·r)).
-
-    The receiver phase of the class is applied, that of each train is not.
-
-    Args:
-        m: Transverse magnetisation at the first sample of each train, one row per train (and coil).
-        readout: Class of the trains.
-        position: Of the spins [m].
-        df: Off-resonance [Hz].
-        r2: Transverse relaxation rate [1/s].
-        tolerance: Relative error (2-norm) of the samples.
-        backend: NUFFT library; the preferred one where not given.
-
-    Example:
-        >>> tau = np.linspace(0, 1e-3, 5)
-        >>> train = ReadoutClass(delay=tau, k=np.outer(tau, [1e4, 0, 0]), receiver=0 * tau, step=np.zeros(1, int),
-        ...                      phase=np.zeros(1), first=np.zeros(1, int))
-        >>> spin = encode_train(np.ones((1, 1)), train, np.array([[0.025, 0, 0]]), np.zeros(1), np.zeros(1), 1e-6)
-        >>> np.round(spin, 4)
-        array([[1.    +0.j    , 0.9239-0.3827j, 0.7071-0.7071j, 0.3827-0.9239j,
-                0.    -1.j    ]])
-    """
-    return TrainEncoder.of(readout, position, df, r2, tolerance, backend)(np.asarray(m, dtype=complex))
 
 
 def axes_of(k: Float[np.ndarray, "samples 3"], extent: float, tolerance: float) -> Float[np.ndarray, "3 axes"]:

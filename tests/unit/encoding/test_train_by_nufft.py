@@ -11,7 +11,7 @@ from mrisim.encoding import cost
 from mrisim.encoding.direct import direct_sum
 from mrisim.encoding.lowrank import split_in_time
 from mrisim.encoding.nufft import backends
-from mrisim.encoding.train import TrainEncoder, axes_of, encode_train
+from mrisim.encoding.train import TrainEncoder, axes_of
 from mrisim.program import ReadoutClass
 
 TAU = np.arange(300) * 20e-6
@@ -39,6 +39,10 @@ def magnetisation(n=250, rows=2, seed=4):
     return g.normal(size=(rows, n)) + 1j * g.normal(size=(rows, n))
 
 
+def encoded(m, readout, position, df, r2, tolerance, backend=None):
+    return TrainEncoder.of(readout, position, df, r2, tolerance, backend)(m)
+
+
 def exact(m, readout, position, df, r2):
     rows = [direct_sum(row, readout.k, readout.delay, position, df, r2) for row in m]
     return np.array(rows) * np.exp(2j * np.pi * readout.receiver)
@@ -63,7 +67,7 @@ TRAINS = {
 def test_every_kind_of_train_keeps_the_tolerance(name, tolerance):
     readout = train(TRAINS[name], receiver=TAU * 333.0)
     where, m = spins(), magnetisation()
-    found = encode_train(m, readout, *where, tolerance)
+    found = encoded(m, readout, *where, tolerance)
     assert relative(found, exact(m, readout, *where)) < tolerance
 
 
@@ -86,14 +90,14 @@ def test_random_trains_and_spins_keep_the_tolerance(seed, exponent, width, short
     df, r2 = g.standard_cauchy(n) * width / 10, 1 / g.uniform(shortest, 10 * shortest, n)
     df = np.clip(df, -width, width)
     tolerance = 10.0**-exponent
-    found = encode_train(m, readout, position, df, r2, tolerance)
+    found = encoded(m, readout, position, df, r2, tolerance)
     assert relative(found, exact(m, readout, position, df, r2)) < tolerance
 
 
 @pytest.mark.skipif("finufft" not in backends(), reason="finufft is not installed")
 def test_both_libraries_give_the_same_samples():
     where, m, readout = spins(), magnetisation(), train(spiral())
-    one, other = (encode_train(m, readout, *where, 1e-4, backend) for backend in ("finufft", "nufftax"))
+    one, other = (encoded(m, readout, *where, 1e-4, backend) for backend in ("finufft", "nufftax"))
     assert relative(one, other) < 2e-4
 
 
@@ -126,7 +130,7 @@ def test_the_split_of_one_shot_serves_the_others():
 def test_many_rows_are_taken_in_batches(monkeypatch):
     monkeypatch.setattr("mrisim.encoding.train._BATCH", 3000)
     where, m, readout = spins(), magnetisation(rows=7), train(spiral())
-    assert relative(encode_train(m, readout, *where, 1e-5), exact(m, readout, *where)) < 1e-5
+    assert relative(encoded(m, readout, *where, 1e-5), exact(m, readout, *where)) < 1e-5
 
 
 @pytest.mark.parametrize(("name", "axes"), [("spiral", 2), ("spoke", 1), ("still", 0), ("wander in space", 3)])
