@@ -23,10 +23,10 @@ _LOST = 1e-9  # share of the magnetisation that the orders left out hold
 
 _DIMENSIONS: Mapping[str, Dimension] = {
     **dict.fromkeys(("time", "constant", "recovery", "t1", "t2", "t2_star"), TIME),
-    **dict.fromkeys(("te", "tr", "ti", "spacing", "echo_spacing"), TIME),
-    **dict.fromkeys(("flip", "inversion", "refocusing", "excitation", "increment"), ANGLE),
+    **dict.fromkeys(("te", "tr", "ti", "ti_1", "ti_2", "spacing", "echo_spacing"), TIME),
+    **dict.fromkeys(("flip", "flip_1", "flip_2", "inversion", "refocusing", "excitation", "increment"), ANGLE),
     **dict.fromkeys(("df",), FREQUENCY),
-    **dict.fromkeys(("n", "pulses", "center", "start"), NUMBER),
+    **dict.fromkeys(("n", "pulses", "center", "start", "efficiency"), NUMBER),
 }
 
 
@@ -90,6 +90,16 @@ def _rf_spoiled(c: Call) -> Value:
     return Quantity.of_points(_picked(train, n))
 
 
+def _mp2rage(c: Call) -> Value:
+    given, n = _counted(c, 0)
+    if n.max() > 1:
+        raise SpecError(f"must be 0 or 1 for the first or the second train, but '{c.texts[0]}' is {n.max()}")
+    trains = {
+        name: np.stack(np.broadcast_arrays(given.pop(f"{name}_1"), given.pop(f"{name}_2"))) for name in ("ti", "flip")
+    }
+    return Quantity.of_points(_picked(_computed("signals", "mp2rage", {**given, **trains}), n))
+
+
 def _picked(train: np.ndarray, n: np.ndarray) -> np.ndarray:
     """Item n of a train for each point."""
     shape = np.broadcast_shapes(train.shape[1:], n.shape)
@@ -132,6 +142,9 @@ CLOSED_FORMS: Mapping[str, Function] = dict([
     _form("ssfp_fid", "flip tr t1 t2", "unbalanced SSFP right after the pulse (FISP)"),
     _form("ssfp_echo", "flip tr t1 t2", "unbalanced SSFP right before the pulse (PSIF)"),
     _form("mprage", "ti tr flip echo_spacing pulses center t1", "MPRAGE at the central pulse", "inversion"),
+    ("mp2rage", Function(
+        ("n", "ti_1", "ti_2", "tr", "flip_1", "flip_2", "echo_spacing", "pulses", "center", "t1", "efficiency"),
+        _mp2rage, "MP2RAGE at the central pulse of train n, 0 or 1", ("efficiency",))),
     ("cpmg", Function(("n", "spacing", "refocusing", "t1", "t2", "excitation"), _cpmg,
                       "echo n, from 1, of a CPMG train from equilibrium, by a phase graph", ("excitation",))),
     ("rf_spoiled", Function(("n", "flip", "tr", "t1", "t2", "increment"), _rf_spoiled,
