@@ -85,6 +85,44 @@ class Grid:
         return matrix
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Uptake:
+    """Concentration of a contrast agent in tissues over time, straight between the times given, and its relaxivities.
+
+    Before the first time there is none; after the last it stays as it is. Row 0 is tissue that takes up nothing.
+
+    Example:
+        >>> rise = Uptake(time=np.array([0.0, 10.0]), concentration=np.array([[0.0, 0.0], [0.0, 1.0]]), r1=4.5, r2=5.0,
+        ...               r2_star=5.5)
+        >>> rise.mean(np.array([0.0, 10.0]), np.array([10.0, 12.0]))[:, 1].tolist()
+        [0.5, 1.0]
+    """
+
+    time: Float[np.ndarray, " n"]  # since the injection, rising [s]
+    concentration: Float[np.ndarray, "curves n"]  # [mM]
+    r1: float  # [1/s/mM]
+    r2: float  # [1/s/mM]
+    r2_star: float  # of gradient echoes [1/s/mM]
+
+    def mean(
+        self, start: Float[np.ndarray, " intervals"], stop: Float[np.ndarray, " intervals"]
+    ) -> Float[np.ndarray, "intervals curves"]:
+        """Mean concentration over intervals of time since the injection [mM]; exact."""
+        length = stop - start
+        area = self._area(stop) - self._area(start)
+        value = np.stack([np.interp(start, self.time, row, left=0.0) for row in self.concentration], axis=1)
+        return np.where(length[:, None] > 0, area / np.where(length > 0, length, 1.0)[:, None], value)
+
+    def _area(self, at: Float[np.ndarray, " n"]) -> Float[np.ndarray, "n curves"]:
+        """Integral of the concentration up to some times."""
+        t, c = self.time, self.concentration
+        whole = np.concatenate([np.zeros((len(c), 1)), np.cumsum(0.5 * (c[:, 1:] + c[:, :-1]) * np.diff(t), 1)], 1)
+        last = np.clip(np.searchsorted(t, at, side="right") - 1, 0, len(t) - 1)
+        since = np.where(at > t[0], at - t[last], 0.0)
+        here = np.stack([np.interp(at, t, row, left=0.0) for row in c])
+        return (whole[:, last] + 0.5 * (c[:, last] + here) * since).T
+
+
 @dataclass(frozen=True, kw_only=True)
 class Phantom:
     """Isochromats and their properties; a pytree and a traced argument of the simulation.
@@ -104,6 +142,8 @@ class Phantom:
     t2_prime: Float[Array, " spins"]  # [s], infinity allowed
     lorentz: Float[Array, " spins"]  # [1]
     diffusion: Float[Array, "spins components"]  # one coefficient, or the tensor xx, yy, zz, xy, xz, yz [m²/s]
+    curve: Int[Array, " spins"]  # row of the uptake's curves, 0 for none
+    uptake: Uptake | None = None  # of a contrast agent; host only
     field: float | None = None  # field strength that the properties hold for [T]; host only
     model: Any = None  # the `mrisim.phantom.PhantomModel` that it was sampled from; host only
     sampling: Any = None  # the `mrisim.phantom.Sampling` that it was sampled with; host only
@@ -135,6 +175,8 @@ class Phantom:
         weight: ArrayLike = 1.0,
         lorentz: ArrayLike | None = None,
         diffusion: ArrayLike = 0.0,
+        curve: ArrayLike = 0,
+        uptake: Uptake | None = None,
         field: float | None = None,
     ) -> Phantom:
         """Phantom from one value per isochromat; scalars are spread.
@@ -152,6 +194,8 @@ class Phantom:
             lorentz: Places in the line in (-1/2, 1/2), in place of that sequence.
             diffusion: Coefficient, (spins,), or symmetric tensors, (spins, 3, 3) or (spins, 6) as xx, yy, zz, xy, xz,
                 yz [m²/s].
+            curve: Row of the uptake's curves that each isochromat follows, 0 for none.
+            uptake: What a contrast agent does.
             field: Field strength that the properties hold for [T].
 
         Raises:
@@ -189,9 +233,11 @@ class Phantom:
         problems += check_properties(arrays)
         tensors, wrong = _diffusion_columns(diffusion, n)
         problems += wrong
+        curves, wrong = _curve_column(curve, n, uptake)
+        problems += wrong
         if problems:
             raise ConsistencyError(problems)
-        return Phantom(position=position, field=field, diffusion=tensors, **arrays)
+        return Phantom(position=position, field=field, diffusion=tensors, curve=curves, uptake=uptake, **arrays)
 
     def diffusion_tensors(self) -> Float[np.ndarray, "spins 6"]:
         """Diffusion of each isochromat as a tensor xx, yy, zz, xy, xz, yz [m²/s]."""
@@ -239,6 +285,19 @@ def check_properties(columns: Mapping[str, np.ndarray]) -> list[Problem]:
     return problems
 
 
+def _curve_column(given: ArrayLike, n: int, uptake: Uptake | None) -> tuple[Int[np.ndarray, " spins"], list[Problem]]:
+    """Row of the curve of each isochromat; and what is wrong with it."""
+    values = np.asarray(given)
+    if values.shape not in ((), (n,)) or not np.issubdtype(values.dtype, np.integer):
+        rule = f"must be a whole number or have shape ({n},), but is of type {values.dtype} and shape {values.shape}"
+        return values, [Problem(rule, path="curve")]
+    most = 0 if uptake is None else len(uptake.concentration) - 1
+    if values.size and (values.min() < 0 or values.max() > most):
+        rule = f"must be from 0 to {most}, the last curve of the uptake, but goes from {values.min()} to {values.max()}"
+        return values, [Problem(rule, "Give an uptake with a curve for each" if uptake is None else "", path="curve")]
+    return np.array(np.broadcast_to(values.astype(np.int32), (n,))), []
+
+
 def _diffusion_columns(given: ArrayLike, n: int) -> tuple[Float[np.ndarray, "spins components"], list[Problem]]:
     """One column of coefficients, or six of tensors; and what is wrong with them."""
     values = np.asarray(given, dtype=float)
@@ -266,9 +325,9 @@ def _least_eigenvalue(columns: Float[np.ndarray, "spins components"]) -> float:
     return float(np.linalg.eigvalsh(columns[:, [[0, 3, 4], [3, 1, 5], [4, 5, 2]]]).min(initial=0.0))
 
 
-_SPIN_FIELDS = ["position", "weight", "pd", "t1", "t2", "df", "b1", "t2_prime", "lorentz", "diffusion"]
+_SPIN_FIELDS = ["position", "weight", "pd", "t1", "t2", "df", "b1", "t2_prime", "lorentz", "diffusion", "curve"]
 jax.tree_util.register_dataclass(
-    Phantom, data_fields=_SPIN_FIELDS, meta_fields=[], drop_fields=["field", "model", "sampling", "findings"]
+    Phantom, data_fields=_SPIN_FIELDS, meta_fields=[], drop_fields=["field", "model", "sampling", "findings", "uptake"]
 )
 
 
@@ -373,12 +432,15 @@ class Image:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ParameterMap:
-    """One quantity on a grid, SI, with its standard error and where the fit converged."""
+    """One quantity on a grid, SI, with its standard error and where the fit converged.
+
+    A direction has its components x, y, z along a last axis.
+    """
 
     name: str  # "T1"
     unit: str  # "s"
-    data: Float[np.ndarray, "z y x"]
+    data: Float[np.ndarray, "z y x *components"]
     grid: Grid
-    standard_error: Float[np.ndarray, "z y x"] | None = None
+    standard_error: Float[np.ndarray, "z y x *components"] | None = None
     mask: np.ndarray | None = None  # (z, y, x): fitted and converged
     provenance: Mapping[str, Any] = field(default_factory=dict)

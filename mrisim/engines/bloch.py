@@ -32,6 +32,15 @@ class Spins(NamedTuple):
     r1: Float[Array, " spins"]  # [1/s]
     r2: Float[Array, " spins"]  # [1/s]
     weight: Float[Array, " spins"]  # weight · pd
+    curve: Int[Array, " spins"] | None = None  # row of the rates of `Extra`; None where tissue does not change
+
+
+class Extra(NamedTuple):
+    """What a contrast agent adds in each step, for each curve of concentration."""
+
+    r1: Float[Array, "steps curves"]  # over the precession [1/s]
+    r2: Float[Array, "steps curves"]  # likewise [1/s]
+    seen: Float[Array, "steps curves"]  # exponent of what is lost at the center of the step's readout [1]
 
 
 class Steps(NamedTuple):
@@ -46,6 +55,7 @@ class Steps(NamedTuple):
     readout: Bool[Array, " steps"]
     delay: Float[Array, " steps"]
     readout_moment: Split  # (steps, 3)
+    extra: Extra | None = None
 
 
 def _library(tree: object):
@@ -270,13 +280,18 @@ def apply_pulse(m: bloch.Vector, step: Steps, propagators: Float[Array, "pulses 
 
 def precess(m: bloch.Vector, step: Steps, spins: Spins) -> bloch.Vector:
     """The free precession of a step."""
-    return bloch.precess(m, step.duration, step.moment, spins.position, spins.df, spins.r1, spins.r2)
+    r1, r2 = spins.r1, spins.r2
+    if step.extra is not None:
+        r1, r2 = r1 + step.extra.r1[spins.curve], r2 + step.extra.r2[spins.curve]
+    return bloch.precess(m, step.duration, step.moment, spins.position, spins.df, r1, r2)
 
 
 def observe(m: bloch.Vector, step: Steps, spins: Spins) -> Float[Array, "2 spins"]:
     """Weighted transverse magnetisation at the first sample of the step's readout: real and imaginary part."""
     phase = product(step.readout_moment, spins.position) + spins.df * step.delay
     scale = bloch.decay(step.delay * spins.r2) * spins.weight
+    if step.extra is not None:
+        scale = scale * bloch.decay(step.extra.seen[spins.curve])
     x, y, _ = bloch.turn((m[0] * scale, m[1] * scale, m[2]), -phase)
     return jnp.stack([x, y])
 

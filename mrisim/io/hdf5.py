@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 import h5py
 import numpy as np
 
-from mrisim.data import Geometry, Grid, Image, ParameterMap, Phantom, RawData, ReadoutTable, ReconSpec
+from mrisim.data import Geometry, Grid, Image, ParameterMap, Phantom, RawData, ReadoutTable, ReconSpec, Uptake
 from mrisim.errors import Finding, MrisimError, Problem, ResourceError
 from mrisim.io.record import plain
 
@@ -101,6 +101,13 @@ _LAYOUT: dict[type, dict[str, _Part]] = {
         "b_matrix": _Array("s/m^2"),
         "labels": _Table({}),
     },
+    Uptake: {
+        "time": _Array("s"),
+        "concentration": _Array("mmol/l"),
+        "r1": _Value(float),
+        "r2": _Value(float),
+        "r2_star": _Value(float),
+    },
     Phantom: {
         "position": _Array("m"),
         "weight": _Array("m^3"),
@@ -112,6 +119,8 @@ _LAYOUT: dict[type, dict[str, _Part]] = {
         "t2_prime": _Array("s"),
         "lorentz": _Array("1"),
         "diffusion": _Array("m^2/s"),
+        "curve": _Array("1"),
+        "uptake": _Nested(Uptake),
         "field": _Value(float),
         "findings": _Json(_findings),
     },

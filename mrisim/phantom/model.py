@@ -274,6 +274,7 @@ class PhantomModel:
             "t2_prime": table["t2_prime"][kind] if self.t2_prime else np.full(len(spin), np.inf),
             "lorentz": lorentz[spin],
             "diffusion": self._diffusion(position, kind),
+            "curve": np.zeros(len(spin), dtype=np.int32),
         }
 
     def _diffusion(

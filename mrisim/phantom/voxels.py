@@ -180,6 +180,7 @@ class VoxelModel:
             columns["df"] = columns["df"] + b0[keep]
             columns["b1"] = columns["b1"] * b1[keep]
             weight = np.full(int(keep.sum()), unit)
+            columns["curve"] = np.zeros(len(weight), dtype=np.int32)
             columns["diffusion"] = self._tensors(layer, columns["diffusion"], position[keep])
             parts.append({"position": position[keep], "weight": weight, "lorentz": lorentz[keep], **columns})
         return parts

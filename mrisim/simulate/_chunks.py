@@ -57,6 +57,7 @@ class Work:
     size: int  # spins of a chunk
     tile: int  # spins that go through together
     dtype: np.dtype
+    changes: bool = False  # whether a contrast agent changes tissue
 
 
 def largest_chunk() -> int:
@@ -85,6 +86,7 @@ def prepare(
     size: int,
     run: int = 1,
     transformed: tuple[int, ...] = (),
+    extra: bloch.Extra | None = None,
 ) -> Work:
     """Cut the steps into segments of equal length and prepare everything that chunks share.
 
@@ -97,11 +99,14 @@ def prepare(
         size: Spins of a chunk, from `chunk_size`.
         run: Neighboring spins that the encoding cannot tell apart.
         transformed: Readout classes that are encoded after all chunks.
+        extra: What a contrast agent adds in each step.
     """
     length = _round_up(-(-program.n_steps // -(-program.n_steps // SEGMENT)), 8)
     segments = []
     for start in range(0, program.n_steps, length):
         steps = bloch.place_steps(slice_steps(program.steps, start, length), program.pulses, spoil, dtype)
+        if extra is not None:
+            steps = steps._replace(extra=slice_extra(extra, start, length, dtype))
         pairs = list(groups_of(program, start, start + length, dtype, transformed))
         rows = [part for part in rows_of(program, start, start + length) if part[0] in transformed]
         kept = np.concatenate([np.zeros(0, np.int32), *(steps for _, steps, _ in rows)]).astype(np.int32)
@@ -125,6 +130,7 @@ def prepare(
         size=size,
         tile=tile_size(size, run),
         dtype=np.dtype(dtype),
+        changes=extra is not None,
     )
 
 
@@ -150,6 +156,16 @@ def slice_steps(steps: StepTable, start: int, length: int) -> StepTable:
 
     fills = {"pulse": -1, "readout": -1}
     return replace(steps, **{name: cut(values, fills.get(name, 0)) for name, values in vars(steps).items()})
+
+
+def slice_extra(extra: bloch.Extra, start: int, length: int, dtype: np.dtype) -> bloch.Extra:
+    """Rows from start on, filled up with zeros."""
+
+    def cut(values: np.ndarray) -> np.ndarray:
+        part = values[start : start + length]
+        return np.pad(part, ((0, length - len(part)), (0, 0))).astype(dtype)
+
+    return bloch.Extra(*(cut(values) for values in extra))
 
 
 def _round_up(n: int, step: int) -> int:
@@ -208,6 +224,8 @@ def place_chunk(
     """The spins at some places on the device, and what pulses do to them."""
     chunk = cut_chunk(phantom, places)
     placed = bloch.place_spins(chunk, work.dtype)
+    if work.changes:
+        placed = placed._replace(curve=np.asarray(chunk.curve, dtype=np.int32))
     rows = np.minimum(places, phantom.n_spins - 1)
     spins = jax.device_put(placed)
     return spins, chunk_propagators(work.pulses, chunk, rows, placed, spins, work.tolerance)

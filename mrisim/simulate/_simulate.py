@@ -35,6 +35,7 @@ from mrisim.simulate._trains import Trains
 from mrisim.simulate._walk import Walk, check_walk, run_walk
 from mrisim.simulate.density import judge_density, resolves_slices
 from mrisim.simulate.receive import Coils, Noise, Receivers, add_noise, noise_finding, resolve_coils
+from mrisim.simulate.uptake import injection_time, step_rates
 
 Spoiling = Literal["gradient", "ideal"]
 Progress = bool | Callable[[int, int], None]
@@ -53,6 +54,7 @@ def simulate(
     noise: Noise | float | str = 0.0,
     seed: int = 0,
     initial: ArrayLike | None = None,
+    injection: float | str | None = None,
     memory: str | int | None = None,
     progress: Progress = False,
     checkpoint: str | Path | None = None,
@@ -74,6 +76,8 @@ def simulate(
         noise: Standard deviation of the real and of the imaginary part of a sample, text such as "snr 50", or `Noise`.
         seed: Of the noise, and of the walk.
         initial: Magnetisation to start from, (3,) or (spins, 3), equilibrium is (0, 0, 1).
+        injection: When the phantom's contrast agent is injected, since the start of the sequence, such as "30 s" or
+            -300.0; tissue then changes from step to step. Without it there is no agent.
         memory: Budget such as "4 GiB"; default half of what is free.
         progress: True for a bar in the terminal, or a function of (done, total) chunks.
         checkpoint: File for the sum so far, written every ten seconds and at the end. A call that finds its own goes on
@@ -97,6 +101,7 @@ def simulate(
     budget = None if memory is None else parse_memory(memory)
     level = Noise.of(noise)
     check_fit(seq, phantom)
+    injected = injection_time(injection, phantom)
     begin = time.perf_counter()
     program = program_of(seq, pulses)
     lowered = time.perf_counter()
@@ -132,6 +137,7 @@ def simulate(
         known = {"sequence": seq.name, "pulses": pulses, "spoiling": spoiling, "dtype": dtype, "seconds": seconds}
         return found.described(raw, {**known, "n_steps": program.n_steps}, (*seq.findings, *phantom.findings))
     job = _job(program, phantom, receivers, initial, spoiling == "ideal", tolerance, np.dtype(dtype), budget)
+    job = replace(job, extra=step_rates(program, seq, phantom.uptake, injected))
     kept = None if checkpoint is None else Checkpoint(checkpoint, job.key)
     if kept is not None and kept.chunk is not None:  # gone on with as it began, whatever the memory
         job = replace(job, layout=replace(job.layout, chunk=kept.chunk), transformed=kept.trains)
@@ -153,6 +159,7 @@ def simulate(
             "spoiling": spoiling,
             "tolerance": tolerance,
             "dtype": dtype,
+            **({} if injected is None else {"injection": injected}),
             "b0": seq.system.b0,
             "gamma": seq.system.gamma,
             "n_spins": phantom.n_spins,
@@ -194,6 +201,7 @@ class _Job:
     program: Program
     tolerance: float
     dtype: np.dtype
+    extra: bloch.Extra | None = None  # what a contrast agent adds in each step
     transformed: tuple[int, ...] | None = None  # classes of trains, where a former run has chosen them
 
     @cached_property
@@ -227,13 +235,22 @@ class _Job:
     def work(self) -> _chunks.Work:
         classes = self.trains.classes if self.trains else ()
         return _chunks.prepare(
-            self.program, self.spins, self.spoil, self.tolerance, self.dtype, self.size, self.run, classes
+            self.program,
+            self.spins,
+            self.spoil,
+            self.tolerance,
+            self.dtype,
+            self.size,
+            self.run,
+            classes,
+            self.extra,
         )
 
     @property
     def key(self) -> str:
         """What the sum depends on."""
-        parts = (self.program, self.spins, self.sensitivity, self.start, self.spoil, self.tolerance, str(self.dtype))
+        given = (self.program, self.spins, self.sensitivity, self.start, self.extra)
+        parts = (*given, self.spoil, self.tolerance, str(self.dtype))
         return digest(parts, self.run, jax.__version__, jax.default_backend(), jax.process_count(), jax.process_index())
 
 
