@@ -45,9 +45,7 @@ def step_rates(program: Program, seq: Sequence, uptake: Uptake | None, injection
     if uptake is None or injection is None:
         return None
     steps = program.steps
-    pulse = (
-        np.where(steps.pulse >= 0, program.pulses.duration[steps.pulse], 0.0) if len(program.pulses.duration) else 0.0
-    )
+    pulse = _pulse_durations(program)
     lasting = np.where(steps.duration > 0, 1 + pulse / np.where(steps.duration > 0, steps.duration, 1.0), 0.0)
     start = steps.time - injection
     mean = uptake.mean(start, start + pulse + steps.duration)
@@ -65,8 +63,14 @@ def _to_centers(program: Program, seq: Sequence) -> tuple[Float[np.ndarray, " st
     for readout in program.readouts:
         middle = readout.delay[len(readout.delay) // 2]
         rows = readout.step
-        length = np.where(steps.pulse[rows] >= 0, program.pulses.duration[steps.pulse[rows]], 0.0)
+        length = _pulse_durations(program)[rows]
         delay[rows] = steps.readout_delay[rows] + middle
         center = steps.time[rows] + length + delay[rows]
         away[rows] = np.abs(center - offset[np.searchsorted(pulses.center, center)])
     return delay, away
+
+
+def _pulse_durations(program: Program) -> Float[np.ndarray, " steps"]:
+    """Duration of each step's pulse, zero without one [s]."""
+    known = np.append(program.pulses.duration, 0.0)  # the last stands for none, whose row is -1
+    return known[program.steps.pulse]
