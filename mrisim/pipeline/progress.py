@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 Watch = Callable[[str, float], None]
 """Called with what is going on and the share that is done, 0 to 1."""
@@ -36,11 +37,28 @@ class Clock:
             return False
         return lambda done, total: watch(what, (self._done + done / max(total, 1)) / self._total)
 
+    def note(self, text: str) -> None:
+        """Say something that stays on the terminal."""
+        if isinstance(self._watch, Bar):
+            self._watch.note(text)
+        elif self._watch is not None:
+            self._watch(text, self._done / self._total)
+
     def move(self, source: str, target: str, seconds: float) -> None:
         """Count a part of one phase to another."""
         seconds = min(seconds, self.seconds.get(source, 0.0))
         self.seconds[source] = self.seconds.get(source, 0.0) - seconds
         self.seconds[target] = self.seconds.get(target, 0.0) + seconds
+
+
+class Bar:
+    """A bar on the terminal."""
+
+    def __init__(self, update: Watch, note: Callable[[str], None]):
+        self._update, self.note = update, note
+
+    def __call__(self, what: str, share: float) -> None:
+        self._update(what, share)
 
 
 @contextmanager
@@ -60,4 +78,5 @@ def watching(progress: bool | Watch) -> Iterator[Watch | None]:
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("", total=1.0)
-        yield lambda what, share: bar.update(task, description=what, completed=share)
+        show = partial(console.print, highlight=False, markup=False)
+        yield Bar(lambda what, share: bar.update(task, description=what, completed=share), show)

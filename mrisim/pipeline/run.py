@@ -26,6 +26,7 @@ from mrisim.pipeline.write import write
 from mrisim.protocol import Protocol, Scan, load_protocol
 from mrisim.recon import reconstruct, stack
 from mrisim.simulate import hosts, simulate
+from mrisim.simulate.need import memory_need, memory_text
 
 DEFAULT_PHANTOM = "brain"
 DEFAULTS: dict[str, Any] = {
@@ -238,6 +239,10 @@ def _scan(
         chosen["seed"] = int(options["seed"]) + number
         place = None if output is None or options["engine"] != "bloch" else output.checkpoint(scan.name, number)
         chosen["checkpoint"] = place
+        if options["engine"] == "bloch":
+            asked = {key: options[key] for key in ("pulses", "coils", "dtype", "memory")}
+            need, budget = memory_need(seq, phantom, **asked)
+            clock.note(f"{what}: {phantom.n_spins:,} isochromats need {memory_text(need)}, of {memory_text(budget)}")
         with clock.phase("simulate", f"{what}: simulating", weight=1.0):
             raw = simulate(seq, phantom, progress=clock.inside(f"{what}: simulating"), **chosen)
         clock.move("simulate", "compile", float(raw.provenance.get("seconds", {}).get("compile", 0.0)))

@@ -63,6 +63,11 @@ def free_memory() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
+def default_budget() -> int:
+    """Bytes that a simulation may take where nothing else is said: half of what is free."""
+    return int(free_memory() * _DEFAULT_SHARE)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """How the spins go through: chunk size and number of chunks side by side."""
@@ -100,7 +105,7 @@ def plan(
     Raises:
         ResourceError: not even the smallest chunk fits; the message states the need.
     """
-    budget = int(free_memory() * _DEFAULT_SHARE) if budget is None else budget
+    budget = default_budget() if budget is None else budget
     per_spin, per_tile = _bytes_per_spin(program, n_coils, itemsize)
     fixed = n_spins * _BYTES_ON_HOST + program.n_samples * (n_coils * 16 * 4 + 64) + program.n_steps * 200
     chunk = min(_largest(program, n_coils, largest), _bucket(n_spins))
