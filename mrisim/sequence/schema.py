@@ -13,7 +13,7 @@ from mrisim.sequence.grammar import LANGUAGE_VERSION, SequenceModel
 def json_schema() -> dict[str, Any]:
     """JSON Schema (draft 2020-12) of a sequence file.
 
-    A file that extends another may leave out everything but the version.
+    A file that extends another may leave out everything but the version, and an entry of that file by null.
 
     Example:
         >>> json_schema()["properties"]["mrisim"]["const"]
@@ -21,6 +21,9 @@ def json_schema() -> dict[str, Any]:
     """
     schema = SequenceModel.model_json_schema(by_alias=True)
     required = schema.pop("required")
+    for table in ("parameters", "definitions", "events"):
+        entry = schema["properties"][table]["additionalProperties"]
+        schema["properties"][table]["additionalProperties"] = {"anyOf": [entry, {"type": "null"}]}
     what = "a sequence of the library, or a file beside this one"
     schema["properties"]["extends"] = {"type": "string", "description": what}
     return {
