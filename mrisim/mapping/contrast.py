@@ -11,11 +11,11 @@ from mrisim._types import Bool, Float
 from mrisim.data import Image
 from mrisim.errors import ConsistencyError, MrisimError, Problem
 from mrisim.mapping import dce, dsc
-from mrisim.mapping.dce.aif import POPULATIONS
 from mrisim.mapping.method import Given, Method, Output, Rule, number, one_of, true_or_false
 from mrisim.mapping.separable import FitResult
 from mrisim.mapping.vfa import Spoiling, fit_vfa
 from mrisim.physics.agents import relaxivity
+from mrisim.physics.input_functions import POPULATIONS
 from mrisim.physics.pharmacokinetics import MODELS
 from mrisim.units import LENGTH, TIME, Dimension, parse, show
 

@@ -13,11 +13,11 @@ from numpy.typing import ArrayLike
 from mrisim._types import Array, Float
 from mrisim.errors import ConsistencyError, Problem
 from mrisim.mapping.bounded import State, advance, minimize
-from mrisim.mapping.dce.aif import MINUTE
 from mrisim.mapping.dce.curves import as_curves, check_curves, require_model
 from mrisim.mapping.dce.start import initial_values
 from mrisim.mapping.least_squares import double_precision
 from mrisim.mapping.separable import FitResult
+from mrisim.physics.input_functions import MINUTE
 from mrisim.physics.pharmacokinetics import MODELS, respond
 
 Bounds = tuple[float, float]
