@@ -144,8 +144,9 @@ def _less(a: tuple[Array, ...], b: tuple[Array, ...]) -> tuple[Array, ...]:
     return tuple(p - q for p, q in zip(a, b, strict=True))
 
 
-def _outside(walls: Walls, x: tuple[Array, ...]) -> Int[Array, " walkers"]:
-    u = _less(x, _nearest(walls, x))
+def _beyond(walls: Walls, x: tuple[Array, ...], center: tuple[Array, ...]) -> Int[Array, " walkers"]:
+    """1 outside of the ball about a center, 0 inside."""
+    u = _less(x, center)
     return (_dot(u, u) > walls.size * walls.size).astype(np.int32)
 
 
@@ -155,9 +156,11 @@ def _packed(walls: Walls, at: Walkers, turn: Turn, n: int) -> Walkers:
     d = tuple(length * s for s in turn.steps)
     x, v = at.x[:n], d[:n]
     end = tuple(a + b for a, b in zip(x, v, strict=True))
-    crossed = _outside(walls, end) != at.medium
     leaves = at.medium == 0
-    center = tuple(jnp.where(leaves, a, b) for a, b in zip(_nearest(walls, x), _nearest(walls, end), strict=True))
+    center = tuple(
+        jnp.where(leaves, a, b) for a, b in zip(_nearest(walls, x), _nearest(walls, end), strict=True)
+    )  # of the ball that a walker is in, or comes into
+    crossed = _beyond(walls, end, center) != at.medium
     u = _less(x, center)
     share = _hit(u, v, walls.size, leaves)
     back = tuple(a + c for a, c in zip(_reflected(u, v, walls.size, share), center, strict=True))
@@ -167,7 +170,8 @@ def _packed(walls: Walls, at: Walkers, turn: Turn, n: int) -> Walkers:
     beyond = tuple(a + stretch * b for a, b in zip(x, v, strict=True))
     chosen = tuple(jnp.where(crossed, jnp.where(passes, p, b), e) for p, b, e in zip(beyond, back, end, strict=True))
     medium = jnp.where(passes, other, at.medium)
-    good = _outside(walls, chosen) == medium
+    last = tuple(jnp.where(medium == 0, a, b) for a, b in zip(center, _nearest(walls, chosen), strict=True))
+    good = _beyond(walls, chosen, last) == medium
     moved = tuple(jnp.where(good, a, b) for a, b in zip(chosen, x, strict=True))
     rest = tuple(a + b for a, b in zip(at.x[n:], d[n:], strict=True))
     return Walkers((*moved, *rest), jnp.where(good, medium, at.medium))  # type: ignore[arg-type]
