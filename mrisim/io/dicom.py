@@ -14,6 +14,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -127,6 +128,12 @@ class _Study:
 
 def _datasets(study: _Study, name: str, item: Image | ParameterMap, number: int, sequence: Any) -> dict[str, Any]:
     label = re.sub(r"[^A-Za-z0-9_-]", "_", name)
+    if isinstance(item, ParameterMap) and item.data.ndim == 4:
+        parts = {axis: replace(item, data=item.data[..., i]) for i, axis in enumerate("xyz")}
+        return {
+            f"{label}_{axis}": _map(study, f"{name} {axis}", part, number + 1000 * i)
+            for i, (axis, part) in enumerate(parts.items())
+        }
     if isinstance(item, ParameterMap):
         return {label: _map(study, name, item, number)}
     magnitude = _enhanced(study, name, item, np.abs(item.data), "MAGNITUDE", number, sequence)

@@ -58,8 +58,12 @@ def save(path: str | Path, item: Storable | Mapping[str, Storable]) -> None:
     if isinstance(item, Image):
         _save_image(Path(path), item)
     elif isinstance(item, ParameterMap):
-        nifti.write_volume(path, item.data[None], item.grid, description=f"mrisim {item.name} [{item.unit}]")
-        _write_sidecar(Path(path), {"Quantity": item.name, "Units": item.unit, "Manufacturer": "mrisim"})
+        volumes = item.data[None] if item.data.ndim == 3 else np.moveaxis(item.data, -1, 0)
+        nifti.write_volume(path, volumes, item.grid, description=f"mrisim {item.name} [{item.unit}]")
+        facts = {"Quantity": item.name, "Units": item.unit, "Manufacturer": "mrisim"}
+        if item.data.ndim > 3:
+            facts["Components"] = len(volumes)
+        _write_sidecar(Path(path), facts)
     else:
         what = f"{len(item)} objects" if isinstance(item, Mapping) else type(item).__name__
         rule = f"must be one Image or one ParameterMap, but is {what}"
@@ -229,13 +233,16 @@ def _load_nifti(path: Path, kind: type | None) -> Image | ParameterMap:
     volume, facts = nifti.read_volume(path, finite=False), _read_sidecar(path)
     named = {quantity.suffix: name for name, quantity in bids.QUANTITIES.items()}
     quantity = facts.get("Quantity") or named.get(_stem(path).rsplit("_", 1)[-1])
+    vector = bool(facts.get("Quantity")) and facts.get("Components") == len(volume.data) > 1
+    single = len(volume.data) == 1 or vector
     if kind is None:
-        kind = ParameterMap if quantity and len(volume.data) == 1 else Image
-    if kind is ParameterMap and len(volume.data) == 1:
+        kind = ParameterMap if quantity and single else Image
+    if kind is ParameterMap and single:
         unit, scale = _SI.get(str(facts.get("Units", "")), (str(facts.get("Units", "unknown")), 1.0))
-        data = np.asarray(volume.data[0], dtype=float) * scale
+        data = np.moveaxis(np.asarray(volume.data, dtype=float) * scale, 0, -1)
+        mask = np.isfinite(data).all(axis=-1)
         name = str(quantity or _stem(path))
-        return ParameterMap(name=name, unit=unit, data=data, grid=volume.grid, mask=np.isfinite(data))
+        return ParameterMap(name=name, unit=unit, data=data if vector else data[..., 0], grid=volume.grid, mask=mask)
     if kind is not Image:
         rule = f"must hold one {kind.__name__}, but holds {len(volume.data)} volumes"
         raise ResourceError(Problem(rule, "Read it as Image", file=str(path)))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from mrisim.data import ParameterMap
 from mrisim.pipeline.records import Result, ScanResult
 from mrisim.units import TIME, show
 
@@ -26,7 +29,8 @@ def _draw_overview(result: Result) -> dict[str, bytes]:
     }
     if len(images) + len(result.maps) < 2:
         return {}
-    maps = {f"{name} map": estimate for name, estimate in result.maps.items()}
+    coloured = _coloured(result.maps)
+    maps = {("colour FA" if name == "V1" else f"{name} map"): estimate for name, estimate in coloured.items()}
     return {"overview": plot.png(plot.overview(images, maps, title=result.protocol.name))}
 
 
@@ -51,8 +55,18 @@ def _draw_maps(result: Result) -> dict[str, bytes]:
     from mrisim import plot
 
     figures = {}
-    for name, estimate in result.maps.items():
-        truth = result.truth.get(name)
+    true = _coloured(result.truth)
+    for name, estimate in _coloured(result.maps).items():
+        truth = true.get(name)
         figure = plot.parameter_map(estimate) if truth is None else plot.map_comparison(truth, estimate)
         figures[f"map_{name}"] = plot.png(figure)
     return figures
+
+
+def _coloured(maps: Mapping[str, ParameterMap]) -> dict[str, ParameterMap]:
+    """The maps, with directions weighted by the anisotropy where there is a map of it."""
+    from mrisim import plot
+
+    if "V1" not in maps or "FA" not in maps:
+        return dict(maps)
+    return {**maps, "V1": plot.weighted_directions(maps["V1"], maps["FA"])}

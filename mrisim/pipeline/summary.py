@@ -14,7 +14,7 @@ from mrisim.report import Page, Picture, Section, Table, Text, render
 from mrisim.units import B_VALUE, TIME, show
 
 _DIFFUSION_WEIGHTED = 20e6  # b value from which a sequence is shown as one that weights by diffusion [s/m²]
-_SHOWN_AS = {"s": (1e3, "ms")}
+_SHOWN_AS = {"s": (1e3, "ms"), "m^2/s": (1e9, "um^2/ms")}
 
 
 def document(result: Result, figures: dict[str, bytes]) -> str:

@@ -14,23 +14,25 @@ from mrisim.pipeline.records import TissueRow
 PURITY = 0.999  # of a voxel, to count as one tissue
 ERODE_TISSUE, ERODE_VIAL = 3, 1  # voxels
 FEWEST = 30  # voxels that must remain
-VIAL_PREFIX = "nist_"
+VIALS = ("nist_", "pvp_")
 
 
 def tissue_table(maps: Mapping[str, ParameterMap], truth: Truth) -> tuple[TissueRow, ...]:
     """Rows for every map that has a truth and every tissue that is wide enough.
 
     A tissue's mask is eroded in the plane, by three voxels, or by one for vials; where fewer than 30 fitted voxels
-    remain, the tissue is left out.
+    remain, or the truth is zero or unknown, the tissue is left out. Maps of directions have no rows.
     """
-    return tuple(row for name, estimate in maps.items() if name in truth.maps for row in _rows(name, estimate, truth))
+    numbers = {name: one for name, one in maps.items() if name in truth.maps and one.data.ndim == 3}
+    return tuple(row for name, estimate in numbers.items() for row in _rows(name, estimate, truth))
 
 
 def _rows(name: str, estimate: ParameterMap, truth: Truth) -> Iterator[TissueRow]:
     for tissue in truth.names[1:]:
-        mask = _eroded(truth.mask(tissue, PURITY), ERODE_VIAL if tissue.startswith(VIAL_PREFIX) else ERODE_TISSUE)
+        mask = _eroded(truth.mask(tissue, PURITY), ERODE_VIAL if tissue.startswith(VIALS) else ERODE_TISSUE)
         if estimate.mask is not None:
             mask &= estimate.mask
+        mask &= np.isfinite(estimate.data)  # a D* is unknown where nothing flows
         if mask.sum() < FEWEST:
             continue
         true, found = truth.maps[name][mask], estimate.data[mask]

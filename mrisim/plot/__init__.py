@@ -10,6 +10,10 @@ from matplotlib.figure import Figure as _Figure
 from mrisim.plot.curves import signal as signal
 from mrisim.plot.curves import slice_profile as slice_profile
 from mrisim.plot.diagram import sequence as sequence
+from mrisim.plot.diffusion import decay as decay
+from mrisim.plot.diffusion import direction_comparison as direction_comparison
+from mrisim.plot.diffusion import directions as directions
+from mrisim.plot.diffusion import weighted_directions as weighted_directions
 from mrisim.plot.expectation import Compared as Compared
 from mrisim.plot.expectation import Drawn as Drawn
 from mrisim.plot.expectation import expectation as expectation
@@ -23,6 +27,9 @@ from mrisim.plot.kspace import trajectory as trajectory
 __all__ = [
     "Compared",
     "Drawn",
+    "decay",
+    "direction_comparison",
+    "directions",
     "expectation",
     "image",
     "kspace",
@@ -33,6 +40,7 @@ __all__ = [
     "signal",
     "slice_profile",
     "trajectory",
+    "weighted_directions",
 ]
 
 

@@ -5,19 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from matplotlib import colormaps
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mrisim.data import Grid, Image, ParameterMap
+from mrisim.data import Image, ParameterMap
 from mrisim.errors import ConsistencyError, Problem
 from mrisim.plot import _style as style
-from mrisim.units import ANGLE, TIME, show
+from mrisim.plot._panels import aspect, check_slice, masked, scale_bar, show
+from mrisim.plot.diffusion import colours as direction_colours
+from mrisim.plot.diffusion import direction_comparison, directions
+from mrisim.units import ANGLE, TIME
+from mrisim.units import show as text_of
 
 _COLUMNS = 5  # panels side by side
 _DIFFERENCE = 10.0  # [%]
 _SHOWN_AS: dict[str, tuple[float, str]] = {"s": (1e3, "ms"), "m^2/s": (1e9, "µm²/ms"), "1": (1.0, "")}
-_COLOUR_MAPS = {"T1": "inferno", "T2": "viridis", "T2*": "viridis", "PD": "gray"}
+_COLOUR_MAPS = {"T1": "inferno", "T2": "viridis", "T2*": "viridis", "PD": "gray", "S0": "gray", "FA": "gray"}
+_SPELLED = {"Dstar": "D*"}
+_FULL = {"FA": 1.0}  # upper end of the colours of maps whose range is known
+_ABSOLUTE = {"FA": 0.05, "f": 0.05}  # end of the colours of differences; these may be zero, so they are no per cents
+_WEIGHTED = 20e6  # b value from which the images of a series are captioned with theirs [s/m²]
 
 
 @style.styled
@@ -38,7 +44,7 @@ def image(img: Image, *, slice_index: int | None = None, phase: bool = False, ti
     """
     nz = img.data.shape[1]
     index = nz // 2 if slice_index is None else slice_index
-    _check_slice(index, nz)
+    check_slice(index, nz)
     if img.grid.thickness is None and nz > 4 and slice_index is None and len(img.data) == 1:
         return _planes(img, phase, title)
     pictures = [np.angle(data[index]) if phase else np.abs(data[index]) for data in img.data]
@@ -46,15 +52,15 @@ def image(img: Image, *, slice_index: int | None = None, phase: bool = False, ti
     rows = -(-len(pictures) // _COLUMNS)
     columns = -(-len(pictures) // rows)
     panel = 4.4 if columns == 1 else style.PAGE_WIDTH / columns
-    figure = style.new_figure(panel * rows * _aspect(img.grid) + 0.35, width=panel * columns + 0.8)
+    figure = style.new_figure(panel * rows * aspect(img.grid) + 0.35, width=panel * columns + 0.8)
     axes = figure.subplots(rows, columns, squeeze=False)
     low, high = (-np.pi, np.pi) if phase else (0.0, _bright(np.stack(pictures)))
     for panel_axes in axes.flat[len(pictures) :]:
         panel_axes.set_visible(False)
     for panel_axes, picture, caption in zip(axes.flat, pictures, captions, strict=False):
-        shown = _show(panel_axes, picture, img.grid, "gray", low, high)
+        shown = show(panel_axes, picture, img.grid, "gray", low, high)
         panel_axes.set_title(caption, fontsize=8, fontweight="normal", loc="center")
-    _scale_bar(axes.flat[0], img.grid)
+    scale_bar(axes.flat[0], img.grid)
     bar = figure.colorbar(shown, ax=axes, shrink=0.8, pad=0.01, aspect=30)
     bar.set_label("phase / rad" if phase else "signal" if img.unit == "1" else f"signal / {img.unit}")
     bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
@@ -81,7 +87,7 @@ def _planes(img: Image, phase: bool, title: str | None) -> Figure:
         shown = panel.imshow(picture, origin="lower", extent=extent, cmap="gray", vmin=low, vmax=high)
         panel.set_title(name, fontsize=8, fontweight="normal", loc="center")
         style.bare(panel)
-    _scale_bar(axes[0], img.grid)
+    scale_bar(axes[0], img.grid)
     bar = figure.colorbar(shown, ax=axes, shrink=0.7, pad=0.01, aspect=25)
     bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
     caption = _caption(img.coordinates, 0)
@@ -107,23 +113,25 @@ def parameter_map(
         title: Instead of the name of the map.
 
     Returns:
-        Figure with a colour bar, times in ms.
+        Figure with a colour bar, times in ms, diffusion in µm²/ms; of directions, with a key of their colours.
 
     Raises:
         ConsistencyError: the map has no such slice.
     """
+    if estimate.data.ndim == 4:
+        return directions(estimate, slice_index=slice_index, title=title)
     index = _slice_of(estimate.data, slice_index)
     factor, unit = _SHOWN_AS.get(estimate.unit, (1.0, estimate.unit))
-    picture = _masked(estimate)[index] * factor
-    low, high = (limits[0] * factor, limits[1] * factor) if limits else (0.0, _top(picture))
-    figure = style.new_figure(4.4 * _aspect(estimate.grid) + 0.3, width=5.0)
+    picture = masked(estimate)[index] * factor
+    low, high = (limits[0] * factor, limits[1] * factor) if limits else (0.0, _upper(estimate.name, picture))
+    figure = style.new_figure(4.4 * aspect(estimate.grid) + 0.3, width=5.0)
     axes = figure.add_subplot()
-    shown = _show(axes, picture, estimate.grid, _COLOUR_MAPS.get(estimate.name, "viridis"), low, high)
-    _scale_bar(axes, estimate.grid, color=style.INK)
+    shown = show(axes, picture, estimate.grid, _COLOUR_MAPS.get(estimate.name, "viridis"), low, high)
+    scale_bar(axes, estimate.grid, color=style.INK)
     bar = figure.colorbar(shown, ax=axes, shrink=0.85, pad=0.02, extend="max")
-    bar.set_label(f"{estimate.name} / {unit}" if unit else estimate.name)
+    bar.set_label(_label(estimate.name, unit))
     bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
-    axes.set_title(title or f"{estimate.name} map")
+    axes.set_title(title or f"{_SPELLED.get(estimate.name, estimate.name)} map")
     return figure
 
 
@@ -136,7 +144,7 @@ def map_comparison(
     limits: tuple[float, float] | None = None,
     title: str | None = None,
 ) -> Figure:
-    """Draw truth, estimate and their difference in per cent of the truth side by side.
+    """Draw truth, estimate and their difference side by side: in per cent of the truth, of FA and f as it is.
 
     Args:
         truth: True map in SI.
@@ -146,40 +154,43 @@ def map_comparison(
         title: Instead of the name of the map.
 
     Returns:
-        Figure with three panels.
+        Figure with three panels; of directions, the third has the angle between them.
 
     Raises:
         ConsistencyError: the maps have different shapes, or no such slice.
     """
+    if estimate.data.ndim == 4:
+        return direction_comparison(truth, estimate, slice_index=slice_index, title=title)
     if truth.data.shape != estimate.data.shape:
         rule = f"must have the shape of the truth {truth.data.shape}, but has {estimate.data.shape}"
         raise ConsistencyError(Problem(rule, "Sample the truth on the grid of the estimate", path=estimate.name))
     index = _slice_of(estimate.data, slice_index)
     factor, unit = _SHOWN_AS.get(estimate.unit, (1.0, estimate.unit))
-    true, found = _masked(truth)[index] * factor, _masked(estimate)[index] * factor
-    with np.errstate(divide="ignore", invalid="ignore"):
-        difference = 100 * (found - true) / true
-    low, high = (limits[0] * factor, limits[1] * factor) if limits else (0.0, _top(true))
-    figure = style.new_figure(style.PAGE_WIDTH / 3 * _aspect(estimate.grid) + 0.75)
+    true, found = masked(truth)[index] * factor, masked(estimate)[index] * factor
+    difference, end, name_of_difference = _difference(estimate.name, true, found)
+    low, high = (limits[0] * factor, limits[1] * factor) if limits else (0.0, _upper(estimate.name, true))
+    figure = style.new_figure(style.PAGE_WIDTH / 3 * aspect(estimate.grid) + 0.75)
     axes = figure.subplots(1, 3)
     colours = _COLOUR_MAPS.get(estimate.name, "viridis")
-    _show(axes[0], true, truth.grid, colours, low, high)
-    shown = _show(axes[1], found, estimate.grid, colours, low, high)
-    changed = _show(axes[2], difference, estimate.grid, "RdBu_r", -_DIFFERENCE, _DIFFERENCE)
+    show(axes[0], true, truth.grid, colours, low, high)
+    shown = show(axes[1], found, estimate.grid, colours, low, high)
+    changed = show(axes[2], difference, estimate.grid, "RdBu_r", -end, end)
     for panel, name in zip(axes, ("truth", "estimate", "difference"), strict=True):
         panel.set_title(name, fontsize=8.5, fontweight="normal", loc="center")
-    _scale_bar(axes[0], truth.grid, color=style.INK)
-    label = f"{estimate.name} / {unit}" if unit else estimate.name
+    scale_bar(axes[0], truth.grid, color=style.INK)
+    label = _label(estimate.name, unit)
     for mappable, where, text, extend in (
         (shown, axes[:2], label, "max"),
-        (changed, axes[2], "difference / %", "both"),
+        (changed, axes[2], name_of_difference, "both"),
     ):
         bar = figure.colorbar(
             mappable, ax=where, orientation="horizontal", pad=0.02, aspect=35, extend=extend, shrink=0.9
         )
         bar.set_label(text)
         bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
-    figure.suptitle(title or estimate.name, x=0.01, ha="left", fontweight="bold", fontsize=10)
+    figure.suptitle(
+        title or _SPELLED.get(estimate.name, estimate.name), x=0.01, ha="left", fontweight="bold", fontsize=10
+    )
     return figure
 
 
@@ -203,24 +214,27 @@ def overview(images: Mapping[str, Image], maps: Mapping[str, ParameterMap], *, t
         raise ConsistencyError(Problem("must hold at least one image or map, but is empty", path="images"))
     first = next(iter([*images.values(), *maps.values()]))
     panel = max(style.PAGE_WIDTH / count, 1.8)
-    figure = style.new_figure(panel * _aspect(first.grid) + 1.05, width=panel * count)
+    figure = style.new_figure(panel * aspect(first.grid) + 1.05, width=panel * count)
     axes = figure.subplots(1, count, squeeze=False)[0]
     for panel_axes, (caption, img) in zip(axes, images.items(), strict=False):
         picture = np.abs(img.data[0, img.data.shape[1] // 2])
-        _show(panel_axes, picture, img.grid, "gray", 0.0, _bright(picture))
+        show(panel_axes, picture, img.grid, "gray", 0.0, _bright(picture))
         panel_axes.set_title(
             f"{caption}\n{_caption(img.coordinates, 0)}", fontsize=8, fontweight="normal", loc="center"
         )
     for panel_axes, (caption, estimate) in zip(axes[len(images) :], maps.items(), strict=True):
-        factor, unit = _SHOWN_AS.get(estimate.unit, (1.0, estimate.unit))
-        picture = _masked(estimate)[estimate.data.shape[0] // 2] * factor
-        colours = _COLOUR_MAPS.get(estimate.name, "viridis")
-        shown = _show(panel_axes, picture, estimate.grid, colours, 0.0, _top(picture))
-        bar = figure.colorbar(shown, ax=panel_axes, orientation="horizontal", pad=0.02, aspect=22, extend="max")
-        bar.set_label(f"{estimate.name} / {unit}" if unit else estimate.name)
-        bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
         panel_axes.set_title(caption, fontsize=8, fontweight="normal", loc="center")
-    _scale_bar(axes[0], first.grid, "white" if images else style.INK)
+        factor, unit = _SHOWN_AS.get(estimate.unit, (1.0, estimate.unit))
+        picture = masked(estimate)[estimate.data.shape[0] // 2] * factor
+        if picture.ndim == 3:
+            show(panel_axes, direction_colours(picture), estimate.grid)
+            continue
+        colours = _COLOUR_MAPS.get(estimate.name, "viridis")
+        shown = show(panel_axes, picture, estimate.grid, colours, 0.0, _upper(estimate.name, picture))
+        bar = figure.colorbar(shown, ax=panel_axes, orientation="horizontal", pad=0.02, aspect=22, extend="max")
+        bar.set_label(_label(estimate.name, unit))
+        bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
+    scale_bar(axes[0], first.grid, "white" if images else style.INK)
     for panel_axes in axes:
         panel_axes.set_anchor("N")
     figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=10)
@@ -229,33 +243,8 @@ def overview(images: Mapping[str, Image], maps: Mapping[str, ParameterMap], *, t
 
 def _slice_of(data: np.ndarray, slice_index: int | None) -> int:
     index = data.shape[0] // 2 if slice_index is None else slice_index
-    _check_slice(index, data.shape[0])
+    check_slice(index, data.shape[0])
     return index
-
-
-def _check_slice(index: int, count: int) -> None:
-    if not 0 <= index < count:
-        raise ConsistencyError(Problem(f"must be between 0 and {count - 1}, but is {index}", path="slice_index"))
-
-
-def _masked(values: ParameterMap) -> np.ndarray:
-    return values.data if values.mask is None else np.where(values.mask, values.data, np.nan)
-
-
-def _show(axes: Axes, picture: np.ndarray, grid: Grid, colours: str, low: float, high: float):
-    nx, ny, _ = grid.shape
-    dx, dy, _ = grid.spacing
-    extent = (0.0, nx * dx * 1e3, 0.0, ny * dy * 1e3)
-    palette = colormaps[colours].with_extremes(bad="#F1F3F5")
-    shown = axes.imshow(
-        picture, origin="lower", extent=extent, cmap=palette, vmin=low, vmax=high, interpolation="nearest"
-    )
-    style.bare(axes)
-    return shown
-
-
-def _aspect(grid: Grid) -> float:
-    return grid.shape[1] * grid.spacing[1] / (grid.shape[0] * grid.spacing[0])
 
 
 def _bright(values: np.ndarray, percentile: float = 99.7) -> float:
@@ -269,33 +258,37 @@ def _top(picture: np.ndarray) -> float:
     return float(min(np.percentile(finite, 98), 2.5 * np.median(finite))) if finite.size else 1.0
 
 
-def _scale_bar(axes: Axes, grid: Grid, color: str = "white") -> None:
-    width = grid.shape[0] * grid.spacing[0] * 1e3
-    length = max(step for step in (1, 2, 5, 10, 20, 50, 100, 200) if step <= max(width / 4, 1))
-    x, y = 0.04 * width, 0.05 * grid.shape[1] * grid.spacing[1] * 1e3
-    axes.plot([x, x + length], [y, y], color=color, linewidth=2.2, solid_capstyle="butt")
-    axes.annotate(
-        f"{length} mm",
-        (x, y),
-        xytext=(0, 3),
-        textcoords="offset points",
-        ha="left",
-        va="bottom",
-        color=color,
-        fontsize=7,
-    )
+def _upper(name: str, picture: np.ndarray) -> float:
+    return _FULL[name] if name in _FULL else _top(picture)
+
+
+def _label(name: str, unit: str) -> str:
+    spelled = _SPELLED.get(name, name)
+    return f"{spelled} / {unit}" if unit else spelled
+
+
+def _difference(name: str, true: np.ndarray, found: np.ndarray) -> tuple[np.ndarray, float, str]:
+    """Difference, the end of its colours and its name."""
+    if name in _ABSOLUTE:
+        return found - true, _ABSOLUTE[name], f"difference of {name}"
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return 100 * (found - true) / true, _DIFFERENCE, "difference / %"
 
 
 def _caption(coordinates: Mapping[str, np.ndarray], row: int) -> str:
-    """TE, TR, TI, TS and a flip angle other than 90 degrees of one contrast, as far as they are known."""
+    """b, TE, TR, TI, TS and a flip angle other than 90 degrees of one contrast, as far as they are known."""
     parts = []
+    if "b_matrix" in coordinates:
+        b = np.trace(coordinates["b_matrix"], axis1=1, axis2=2)
+        if np.isfinite(b[row]) and np.nanmax(b) >= _WEIGHTED:
+            parts.append(f"b {1e-6 * b[row]:.0f} s/mm²")
     for name in ("te", "tr", "ti", "ts", "flip"):
         if name not in coordinates or not np.isfinite(coordinates[name][row]):
             continue
         value = float(coordinates[name][row])
         if name == "flip" and abs(value - 0.5 * np.pi) < 1e-3:
             continue
-        text = show(value, ANGLE if name == "flip" else TIME, digits=4)
+        text = text_of(value, ANGLE if name == "flip" else TIME, digits=4)
         parts.append(f"{'flip' if name == 'flip' else name.upper()} {text}")
     lines = [" · ".join(parts[:2]), " · ".join(parts[2:])]
     return "\n".join(line for line in lines if line)

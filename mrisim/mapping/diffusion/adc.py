@@ -83,7 +83,7 @@ def log_result(
     found: LogFit, shape: tuple[int, ...], maps: dict[str, np.ndarray], errors: dict[str, np.ndarray]
 ) -> FitResult:
     """Maps of a fit to logarithms, of the shape of the images; nan where a voxel was not fitted."""
-    good = found.fitted & np.all([np.isfinite(m.reshape(len(m), -1)).all(axis=1) for m in maps.values()], axis=0)
+    good = found.fitted & np.all([np.isfinite(m).all(axis=tuple(range(1, m.ndim))) for m in maps.values()], axis=0)
     counts = {
         "fitted": int(good.sum()),
         "empty": int(found.empty.sum()),
@@ -91,7 +91,7 @@ def log_result(
     }
 
     def place(values: np.ndarray) -> np.ndarray:
-        mask = good.reshape(-1, *[1] * (values.ndim - 1))
+        mask = good.reshape(len(good), *[1] * (values.ndim - 1))
         return np.where(mask, values, np.nan).reshape((*shape, *values.shape[1:]))
 
     return FitResult(

@@ -1,0 +1,61 @@
+"""What the panels of pictures have in common."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+
+from mrisim.data import Grid, ParameterMap
+from mrisim.errors import ConsistencyError, Problem
+from mrisim.plot import _style as style
+
+
+def check_slice(index: int, count: int) -> None:
+    """Refuse a slice that is not there."""
+    if not 0 <= index < count:
+        raise ConsistencyError(Problem(f"must be between 0 and {count - 1}, but is {index}", path="slice_index"))
+
+
+def masked(values: ParameterMap) -> np.ndarray:
+    """Values of a map, nan where it was not fitted; components along the last axis."""
+    if values.mask is None:
+        return values.data
+    mask = values.mask.reshape(*values.mask.shape, *[1] * (values.data.ndim - values.mask.ndim))
+    return np.where(mask, values.data, np.nan)
+
+
+def show(axes: Axes, picture: np.ndarray, grid: Grid, colours: str = "gray", low: float = 0.0, high: float = 1.0):
+    """Draw a picture to scale: numbers in a colour map between bounds, or red, green and blue as they are."""
+    nx, ny, _ = grid.shape
+    dx, dy, _ = grid.spacing
+    extent = (0.0, nx * dx * 1e3, 0.0, ny * dy * 1e3)
+    palette = colormaps[colours].with_extremes(bad="#F1F3F5")
+    shown = axes.imshow(
+        picture, origin="lower", extent=extent, cmap=palette, vmin=low, vmax=high, interpolation="nearest"
+    )
+    style.bare(axes)
+    return shown
+
+
+def aspect(grid: Grid) -> float:
+    """Height of a picture over its width."""
+    return grid.shape[1] * grid.spacing[1] / (grid.shape[0] * grid.spacing[0])
+
+
+def scale_bar(axes: Axes, grid: Grid, color: str = "white") -> None:
+    """Draw a bar with its length into the lower left corner."""
+    width = grid.shape[0] * grid.spacing[0] * 1e3
+    length = max(step for step in (1, 2, 5, 10, 20, 50, 100, 200) if step <= max(width / 4, 1))
+    x, y = 0.04 * width, 0.05 * grid.shape[1] * grid.spacing[1] * 1e3
+    axes.plot([x, x + length], [y, y], color=color, linewidth=2.2, solid_capstyle="butt")
+    axes.annotate(
+        f"{length} mm",
+        (x, y),
+        xytext=(0, 3),
+        textcoords="offset points",
+        ha="left",
+        va="bottom",
+        color=color,
+        fontsize=7,
+    )
