@@ -7,6 +7,7 @@ import pytest
 
 from mrisim.constants import GAMMA_BAR
 from mrisim.errors import SpecError, TimingError
+from mrisim.paths import library_folder
 from mrisim.sequence.diffusion import Demand, check_directions, cosine_lobe, factor, train_factor, trapezoid_lobe
 from mrisim.sequence.directions import even_directions
 from mrisim.sequence.gradients import Limits, Waveform, trapezoid
@@ -255,3 +256,11 @@ def test_null_leaves_out_what_would_be_inherited(tmp_path):
     over.write_text("mrisim: 1\nextends: base.yaml\nevents: {c: null}\ntimeline: [a]\n")
     with pytest.raises(SpecError, match=r"over\.yaml"):
         load_sequence(over)
+
+
+def test_the_example_of_the_page_plays():
+    page = (library_folder("sequences").parent / "docs" / "language.md").read_text("utf-8")
+    examples = [part.split("```")[0] for part in page.split("```yaml\n")[1:]]
+    seq = build(next(example for example in examples if "diffuse" in example))
+    assert [str(violation) for violation in seq.check()] == []
+    assert [record.found for record in seq.timing] == pytest.approx([22e-3, 30e-3])
