@@ -41,13 +41,15 @@ def curve_key(values: Values) -> tuple[tuple[str, float], ...]:
 
 
 def curves_of(expectation: Expectation, points: list[Point], swept: str, scopes: list[PointScope]) -> tuple[Curve, ...]:
-    """Closed form along the swept value, for the first few combinations of the others."""
+    """Closed form along the swept value, for a few combinations of the others."""
     if not swept:
         return ()
     groups: dict[tuple[tuple[str, float], ...], list[Point]] = {}
     for point in points:
         groups.setdefault(curve_key(others(point, swept)), []).append(point)
-    return tuple(_curve(expectation, group, swept, scopes[0]) for group in list(groups.values())[:MOST])
+    shown = np.unique(np.linspace(0, len(groups) - 1, min(MOST, len(groups))).astype(int))
+    chosen = [list(groups.values())[index] for index in shown]
+    return tuple(_curve(expectation, group, swept, scopes[0]) for group in chosen)
 
 
 def _curve(expectation: Expectation, group: list[Point], swept: str, scope: PointScope) -> Curve:

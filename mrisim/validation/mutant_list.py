@@ -102,9 +102,9 @@ MUTANTS = (
         old="pulse.a * f + pulse.b * g + pulse.c * z", new="pulse.a * f + pulse.b * f + pulse.c * z",
     ),
     Mutant(
-        name="lorentz-branch", fault="In the phase graph T2' decays away from the echo on both sides",
-        sequence="multi_echo_gre", engine="epg", module="mrisim.simulate._phase_graph",
-        old="boxes.r2 + float(branch) * boxes.r2_prime", new="boxes.r2 - float(branch) * boxes.r2_prime",
+        name="graph-without-t2", fault="In the phase graph transverse states do not decay", sequence="multi_echo_se",
+        engine="epg", module="mrisim.engines.epg", old="return (decay(tau * kinds.r2) *",
+        new="return (decay(0 * kinds.r2) *",
     ),
     Mutant(
         name="echo-order", fault="The center of k-space is acquired one echo late", sequence="t2_tse", engine="epg",

@@ -42,7 +42,8 @@ class Points:
             ConsistencyError: T2 above 2 T1, or T2* above T2.
         """
         names = list(properties)
-        rows = np.array(list(itertools.product(*(properties[name] for name in names)))).reshape(-1, len(names))
+        combinations = list(itertools.product(*(properties[name] for name in names)))
+        rows = np.array(combinations).reshape(len(combinations), len(names))
         columns = {name: np.full(len(rows), value) for name, value in _DEFAULTS.items()}
         columns |= {name: rows[:, index] for index, name in enumerate(names)}
         columns.setdefault("T2star", columns["T2"])

@@ -59,7 +59,7 @@ def validate(
     names = [files] if isinstance(files, (str, Path)) else list(files)
     outcomes: list[Outcome] = []
     empty = []
-    for specification in [_Specification.load(name) for name in names]:
+    for specification in [specification_of(name) for name in names]:
         before = len(outcomes)
         for outcome in specification.outcomes(engine):
             outcomes.append(outcome)
@@ -80,26 +80,12 @@ class _Run:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _Specification:
-    """A file with its expectations."""
+class Specification:
+    """A file with its expectations; `outcomes` simulates them."""
 
     source: Source
     name: str
     expectations: tuple[Expectation, ...]
-
-    @staticmethod
-    def load(file: str | Path) -> _Specification:
-        source = load_source(file)
-        model = validate_model(SequenceModel, source)
-        assert isinstance(model, SequenceModel)
-        gamma = resolve_system(model.system, source).gamma
-        collector = Collector(source)
-        values, _, problems = resolve_parameters(model, source, gamma, {}, set())
-        collector.add(*problems)
-        collector.finish()
-        expectations = resolve_expectations(model.expect, collector, values, gamma)
-        collector.finish()
-        return _Specification(source=source, name=model.name, expectations=expectations)
 
     def outcomes(self, engine: Engine) -> Iterator[Outcome]:
         for expectation in self.expectations:
@@ -185,6 +171,29 @@ class _Place:
                     for p in error.problems
                 ]
             ) from None
+
+
+def specification_of(file: str | Path) -> Specification:
+    """Expectations of a file.
+
+    Raises:
+        SpecError: everything that is wrong with it.
+
+    Example:
+        >>> len(specification_of("fid").expectations)
+        2
+    """
+    source = load_source(file)
+    model = validate_model(SequenceModel, source)
+    assert isinstance(model, SequenceModel)
+    gamma = resolve_system(model.system, source).gamma
+    collector = Collector(source)
+    values, _, problems = resolve_parameters(model, source, gamma, {}, set())
+    collector.add(*problems)
+    collector.finish()
+    expectations = resolve_expectations(model.expect, collector, values, gamma)
+    collector.finish()
+    return Specification(source=source, name=model.name, expectations=expectations)
 
 
 def _combinations(changes: Mapping[str, tuple[Any, ...]]) -> Iterator[dict[str, Any]]:

@@ -59,4 +59,4 @@ def number(value: complex) -> str:
     """
     if abs(value.imag) <= 1e-12 * abs(value):
         return f"{value.real:.6g}"
-    return f"{value.real:.6g} {'+' if value.imag >= 0 else '-'} {abs(value.imag):.6g}i"
+    return f"{value.real + 0.0:.6g} {'+' if value.imag >= 0 else '-'} {abs(value.imag):.6g}i"
