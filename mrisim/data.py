@@ -335,7 +335,7 @@ jax.tree_util.register_dataclass(
 class ReconSpec:
     """How samples become images: what a sequence says in its `recon` part, resolved."""
 
-    method: str  # "cartesian", or "gridding": any trajectory
+    method: str  # "cartesian"; "gridding": any trajectory; "lowrank": the same, for trains of images
     matrix: tuple[int, int, int]  # read, phase, partition (1 in 2D)
     fov: tuple[float, float, float]  # [m]; the slice thickness as third in 2D
     slice_positions: Float[np.ndarray, " slices"] = field(default_factory=lambda: np.zeros(1))  # by SLC label [m]

@@ -123,7 +123,7 @@ class Dictionary:
             chosen = normed[tuple(key[fixed.index(a)] if a in fixed else slice(None) for a in range(len(shape)))]
             inner = np.abs(signal[rows] @ chosen.reshape(-1, signal.shape[1]).conj().T)
             best = np.unravel_index(np.argmax(inner, axis=1), [shape[a] for a in free])
-            places[np.ix_(rows, free)] = np.stack(best, axis=1)
+            places[rows[:, None], np.array(free)] = np.stack(best, axis=1)
         return places
 
     @cached_property
@@ -140,7 +140,7 @@ class Dictionary:
     @staticmethod
     def _parts(values: np.ndarray) -> np.ndarray:
         """Real and imaginary parts side by side; real values as they are."""
-        return np.concatenate([values.real, values.imag], axis=-1) if np.iscomplexobj(values) else values
+        return np.concatenate([np.real(values), np.imag(values)], axis=-1) if np.iscomplexobj(values) else values
 
     def _model(self, places: np.ndarray, free: list[int]) -> tuple[np.ndarray, np.ndarray]:
         """Signals (voxels, n) and their derivatives along the free axes (voxels, free, n)."""

@@ -11,7 +11,16 @@ import numpy as np
 from mrisim._types import Bool, Float
 from mrisim.data import Image, ParameterMap
 from mrisim.errors import ConsistencyError, Problem
-from mrisim.mapping import contrast, echo_train_methods, fat_water, fields, look_locker, mp2rage, relaxation
+from mrisim.mapping import (
+    contrast,
+    echo_train_methods,
+    fat_water,
+    fields,
+    fingerprints,
+    look_locker,
+    mp2rage,
+    relaxation,
+)
 from mrisim.mapping.diffusion import methods as diffusion
 from mrisim.mapping.method import Given, Method
 from mrisim.mapping.separable import FitResult
@@ -19,6 +28,7 @@ from mrisim.mapping.separable import FitResult
 METHODS: dict[str, Method] = {
     **relaxation.METHODS,
     **echo_train_methods.METHODS,
+    **fingerprints.METHODS,
     **look_locker.METHODS,
     **mp2rage.METHODS,
     **fields.METHODS,

@@ -119,7 +119,7 @@ def slice_profile(seq: Sequence, points: int = POINTS, extent: float = EXTENT) -
         last = excitation[excitation < refocusing[-1]][-1]
         first = refocusing[refocusing > last]
     pulses = [_pulse(program, int(step)) for step in (last, first[0])]
-    places = _places(seq, program, int(last), points, extent)
+    places = slice_places(seq, program, int(last), points, extent)
     weight = extent / points if len(places) > 1 else 1.0
     return SliceProfile(excitation=pulses[0], refocusing=pulses[1], places=places, weight=weight)
 
@@ -131,12 +131,23 @@ def _pulse(program: Program, step: int) -> SlicePulse:
     )
 
 
-def _places(seq: Sequence, program: Program, step: int, points: int, extent: float) -> Float[np.ndarray, "places 3"]:
-    """Places along the normal of the slice, about its center; one at the origin where the pulse selects none."""
+def slice_places(
+    seq: Sequence, program: Program, step: int, points: int, extent: float
+) -> Float[np.ndarray, "places 3"]:
+    """Places along the normal of a slice, about its center; one at the origin where the pulse selects none.
+
+    Args:
+        seq: The sequence.
+        program: It, lowered with shaped pulses.
+        step: Of the program, with the pulse.
+        points: Number of places.
+        extent: Distance that they cover, in thicknesses of the slice.
+    """
     ideal = lower(seq, "ideal")
-    at = ideal.steps.pulse[np.searchsorted(ideal.steps.time, program.steps.time[step])]
-    normal, half = ideal.pulses.slice_normal[at], ideal.pulses.slice_half_width[at]
+    played = np.flatnonzero(ideal.steps.pulse >= 0)
+    at = ideal.steps.pulse[played[np.searchsorted(ideal.steps.time[played], program.steps.time[step])]]
+    normal, half = np.asarray(ideal.pulses.slice_normal[at]), float(ideal.pulses.slice_half_width[at])
     if not np.isfinite(half):
         return np.zeros((1, 3))
     along = (np.arange(points) - (points - 1) / 2) / points * 2 * half * extent
-    return (ideal.pulses.slice_position[at] + along)[:, None] * normal
+    return (float(ideal.pulses.slice_position[at]) + along)[:, None] * normal

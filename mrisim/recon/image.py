@@ -10,14 +10,14 @@ import numpy as np
 from mrisim._types import Complex, Float
 from mrisim.data import Grid, Image, RawData, ReconSpec
 from mrisim.errors import ConsistencyError, Problem
-from mrisim.recon import cartesian, combine, gridding, partial
+from mrisim.recon import cartesian, combine, gridding, lowrank, partial
 from mrisim.recon.cartesian import CartesianLayout
 from mrisim.recon.ghost import find_delay, remove_ghost
 from mrisim.recon.infer import infer_recon
 from mrisim.recon.placement import COVERAGE, place
 from mrisim.recon.ramps import even_lines
 
-METHODS = ("cartesian", "gridding")
+METHODS = ("cartesian", "gridding", "lowrank")
 WINDOWS = ("none", "hann", "hamming", "tukey")
 COMBINATIONS = ("adaptive", "rss")
 _DELAY_STEPS = 3  # each leaves about 6 % of the delay
@@ -36,7 +36,9 @@ def reconstruct(
     """Image of raw data, 2D multi-slice or 3D.
 
     The method of the specification says how. "gridding" takes any trajectory from `raw.k`, weights each sample with the
-    area of k-space that it stands for, and needs LIN and PAR for nothing. The rest of this holds for "cartesian".
+    area of k-space that it stands for, and needs LIN and PAR for nothing. "lowrank" does so for a train of repetitions
+    (REP) of which each samples a part: its contrasts are the coefficients of the leading singular vectors of the
+    sequence's fingerprinting dictionary. The rest of this holds for "cartesian".
 
     The image value is the mean of pd · M⁺ over the voxel. Lines, partitions and slices follow from the labels LIN, PAR
     and SLC and are held against the trajectory; columns follow from the trajectory, so reversed lines need nothing.
@@ -93,6 +95,9 @@ def reconstruct(
         trajectory = gridding.arrange(raw, spec)
         coordinates = trajectory.coordinates
         images, found = gridding.coil_images(raw, trajectory, window, off_resonance)
+    elif spec.method == "lowrank":
+        images, coordinates = lowrank.series(raw, spec)
+        found = ()
     else:
         raw = _lines(raw, spec)
         placement = place(raw, spec)

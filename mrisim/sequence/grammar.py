@@ -309,7 +309,7 @@ class TimingModel(Model):
 class ReconModel(Model):
     """How the samples become images. What is not given comes from the parameters of the same name."""
 
-    method: Literal["cartesian", "gridding", "none"] = "cartesian"
+    method: Literal["cartesian", "gridding", "lowrank", "none"] = "cartesian"
     matrix: Exprs | None = None
     fov: Exprs | None = None
     thickness: Expr | None = None

@@ -1,0 +1,122 @@
+"""Undersampled trains of images that span few dimensions in time: singular images from all interleaves at once.
+
+An image of a train, x_t = Σ_j v_tj c_j, is a sum of a few coefficient images c_j with the temporal basis v. The samples
+of all repetitions are fitted by them, Σ_t |F_t x_t - s_t|² weighted by the density of all samples together, by
+conjugate gradients from zero.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mrisim._types import Complex, Float, Int
+from mrisim.data import RawData, ReconSpec
+from mrisim.encoding.nufft import from_image, to_image
+from mrisim.errors import ConsistencyError, Problem
+from mrisim.mapping.fingerprints import compressed_dictionary
+from mrisim.recon.gridding import Trajectory, arrange, density
+
+ITERATIONS = 12
+_TOLERANCE = 1e-4  # of the transforms
+_ALIKE = 1e-3  # relative; coordinates of repetitions
+_SETTLED = 1e-4  # of the residual of the normal equations
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Slice:
+    """All samples of a slice, whatever their repetition."""
+
+    index: Int[np.ndarray, " used"]
+    k: Float[np.ndarray, "axes used"]
+    basis: Complex[np.ndarray, "rank used"]  # of the repetition of each sample
+    weight: Float[np.ndarray, " used"]
+
+    def samples(self, images: Complex[np.ndarray, "rank ..."]) -> Complex[np.ndarray, " used"]:
+        return np.einsum("rs,rs->s", self.basis, from_image(images, self.k, _TOLERANCE))
+
+    def adjoint(self, samples: Complex[np.ndarray, " used"], shape: tuple[int, ...]) -> Complex[np.ndarray, "rank ..."]:
+        return to_image(self.basis.conj() * (self.weight * samples), self.k, shape, _TOLERANCE)
+
+
+def series(
+    raw: RawData, spec: ReconSpec
+) -> tuple[Complex[np.ndarray, "coils rank z y x"], dict[str, Float[np.ndarray, " rank"]]]:
+    """Coefficient images of each coil on the basis of the sequence's fingerprinting dictionary, and coordinates: those
+    that all repetitions share.
+
+    Raises:
+        ConsistencyError: raw data that do not know their sequence, or a sequence that is no such train.
+    """
+    if raw.sequence is None:
+        rule = "must know the sequence that was played for the method 'lowrank', but do not"
+        remedy = "Reconstruct in the run that simulates, or set recon.method: gridding"
+        raise ConsistencyError(Problem(rule, remedy, path="raw"))
+    trajectory = arrange(raw, spec)
+    _, basis = compressed_dictionary(raw.sequence)
+    if trajectory.shape[0] != len(basis):
+        rule = f"must tell {len(basis)} repetitions apart, but tells {trajectory.shape[0]}"
+        raise ConsistencyError(Problem(rule, "Label each pulse of the train with REP", path="REP"))
+    alike = {
+        name: np.full(basis.shape[1], values[0] if np.ptp(values) < _ALIKE * np.abs(values).max() else np.nan)
+        for name, values in trajectory.coordinates.items()
+        if values.ndim == 1
+    }
+    return coefficient_images(raw, trajectory, basis), alike
+
+
+def coefficient_images(
+    raw: RawData, trajectory: Trajectory, basis: Complex[np.ndarray, "contrast rank"], iterations: int = ITERATIONS
+) -> Complex[np.ndarray, "coils rank z y x"]:
+    """Coefficient images of each coil.
+
+    Args:
+        raw: Samples.
+        trajectory: Which of them make which repetition and slice, from `gridding.arrange`.
+        basis: Orthonormal temporal basis.
+        iterations: Conjugate-gradient steps at most; few steps keep noise low.
+
+    Source:
+        Assländer et al., Magn Reson Med 79:83 (2018); Zhao et al., 79:933 (2018).
+    """
+    n_z, ny, nx = trajectory.shape[1:]
+    found = np.zeros((raw.signal.shape[0], basis.shape[1], n_z, ny, nx), complex)
+    three = trajectory.samples[0].slice is None
+    shape = (n_z, ny, nx) if three else (ny, nx)
+    for z in [None] if three else range(n_z):
+        part = _gather(trajectory, basis, z, shape)
+        place = (slice(None), slice(None)) if z is None else (slice(None), slice(None), z)
+        images = [_solve(part, signal[part.index], shape, iterations) for signal in raw.signal]
+        found[place] = np.stack(images) / trajectory.volume
+    return found
+
+
+def _gather(trajectory: Trajectory, basis: np.ndarray, z: int | None, shape: tuple[int, ...]) -> _Slice:
+    mine = [one for one in trajectory.samples if one.slice == z]
+    k = np.concatenate([one.k for one in mine], axis=1)
+    contrast = np.concatenate([np.full(len(one.index), one.contrast) for one in mine])
+    index = np.concatenate([one.index for one in mine])
+    return _Slice(index=index, k=k, basis=basis[contrast].T, weight=density(k, shape))
+
+
+def _solve(
+    part: _Slice, signal: np.ndarray, shape: tuple[int, ...], iterations: int
+) -> Complex[np.ndarray, "rank ..."]:
+    """Conjugate gradients on the weighted normal equations.
+
+    Source:
+        Hestenes and Stiefel, J Res Natl Bur Stand 49:409 (1952).
+    """
+    rest = part.adjoint(signal, shape)
+    found, direction = np.zeros_like(rest), rest
+    power = first = float(np.vdot(rest, rest).real)
+    for _ in range(iterations):
+        if power <= _SETTLED**2 * first:
+            break
+        image = part.adjoint(part.samples(direction), shape)
+        step = power / float(np.vdot(direction, image).real)
+        found, rest = found + step * direction, rest - step * image
+        before, power = power, float(np.vdot(rest, rest).real)
+        direction = rest + power / before * direction
+    return found
