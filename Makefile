@@ -6,7 +6,7 @@ STAMP := $(VENV)/.mrisim-installed
 UV := $(shell command -v uv 2>/dev/null)
 WORKERS ?= 2
 
-.PHONY: demo test quick check bench install clean
+.PHONY: demo test quick check validate bench install clean
 
 demo: $(STAMP)
 	$(BIN)/mrisim demo --out out/demo
@@ -23,6 +23,9 @@ check: $(STAMP)
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/pyright
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -q -n $(WORKERS)
+
+validate: $(STAMP)
+	$(BIN)/mrisim validate --library
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,6 +33,9 @@ from mrisim.validation.records import Outcome, Point, Validation
 
 Engine = Literal["bloch", "epg", "all"]
 Progress = Callable[[Outcome], None]
+Job = Callable[[], Outcome]
+MOST_WORKERS = 4
+"""Simulations at a time."""
 
 
 def validate(
@@ -57,16 +63,24 @@ def validate(
     if engine not in ("bloch", "epg", "all"):
         raise ConsistencyError(Problem(f"must be one of all, bloch, epg, but is '{engine}'", path="engine"))
     names = [files] if isinstance(files, (str, Path)) else list(files)
-    outcomes: list[Outcome] = []
+    jobs: list[Job] = []
     empty = []
     for specification in [specification_of(name) for name in names]:
-        before = len(outcomes)
-        for outcome in specification.outcomes(engine):
-            outcomes.append(outcome)
-            if progress is not None:
-                progress(outcome)
-        if len(outcomes) == before:
+        found = list(specification.jobs(engine))
+        jobs += found
+        if not found:
             empty.append(specification.source.file)
+    outcomes: list[Outcome] = []
+    with ThreadPoolExecutor(min(MOST_WORKERS, os.cpu_count() or 1)) as pool:  # compiling takes a core of its own
+        running = [pool.submit(job) for job in jobs]
+        try:
+            for future in running:
+                outcomes.append(future.result())
+                if progress is not None:
+                    progress(outcomes[-1])
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
     return Validation(outcomes=tuple(outcomes), empty=tuple(empty))
 
 
@@ -81,13 +95,14 @@ class _Run:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Specification:
-    """A file with its expectations; `outcomes` simulates them."""
+    """A file with its expectations."""
 
     source: Source
     name: str
     expectations: tuple[Expectation, ...]
 
-    def outcomes(self, engine: Engine) -> Iterator[Outcome]:
+    def jobs(self, engine: Engine) -> Iterator[Job]:
+        """Simulations of the expectations, after sequences and closed forms have been found to be without fault."""
         for expectation in self.expectations:
             engines = [one for one in expectation.engines if engine in ("all", one)]
             if not engines:
@@ -99,7 +114,7 @@ class Specification:
             with self._at(expectation, "equals"):
                 expected = [_values(expectation.equals, scope) for scope in scopes]
             for one in engines:
-                yield self._outcome(expectation, one, runs, points, scopes, expected)
+                yield partial(self._outcome, expectation, one, runs, points, scopes, expected)
 
     def _run(self, expectation: Expectation, changes: Mapping[str, Any]) -> _Run:
         try:
