@@ -60,7 +60,7 @@ def minimize(steps: Callable[..., State], data: tuple[np.ndarray, ...], start: n
     """
     state = start_state(start)
     rows = np.arange(len(start))
-    for _ in range(CALLS):
+    for _ in range(CALLS if len(rows) else 0):
         with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
             list(pool.map(partial(_run, steps, data, state), np.split(rows, range(CHUNK, len(rows), CHUNK))))
         rows = rows[~state.settled[rows]]

@@ -21,7 +21,6 @@ from jax.custom_derivatives import SymbolicZero
 from mrisim._types import Array, Float
 
 SMALL = 0.1  # below it the weights of a line come from their series, which is good to rounding
-UNROLL = 8  # steps of the recursion per turn of its loop
 _TERMS = 9
 _LEAST = 1e-9  # a volume fraction below it counts as this, so that no rate is infinite
 
@@ -178,7 +177,7 @@ def _recursion(advance: Callable[..., Any], start: Any, curve: Array, weights: t
         state = advance(state, piece[:2], fixed or piece[2:])
         return state, state
 
-    _, rest = jax.lax.scan(step, start, pieces, unroll=UNROLL)
+    _, rest = jax.lax.scan(step, start, pieces)
     return jax.tree.map(lambda first, others: jnp.concatenate([first[None], others]), start, rest)
 
 

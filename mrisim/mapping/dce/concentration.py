@@ -71,7 +71,7 @@ def concentration_from_signal(
 def _invert(relative: np.ndarray, angle: np.ndarray, tr: float, before: np.ndarray, r1: float) -> np.ndarray:
     """Concentration from the longitudinal magnetisation of the steady state."""
     e1 = (1 - relative) / (1 - relative * np.cos(angle))
-    return (-np.log(e1) / tr - 1 / before) / r1
+    return np.where(relative < 1, (-np.log(e1) / tr - 1 / before) / r1, np.nan)  # 1 is the whole magnetisation
 
 
 def _check(
