@@ -120,6 +120,15 @@ def test_a_map_is_read_by_volume(tmp_path, name, unit, code, factor):
     assert "ReferencedSOPInstanceUID" not in str(ds).replace(" ", "")  # of an image that is no file
 
 
+def test_directions_are_a_map_for_each_component(tmp_path):
+    data = GENERATOR.normal(size=(*GRID.shape[::-1], 3))
+    paths = dicom.write(tmp_path / "out", {"V1": ParameterMap(name="V1", unit="1", data=data, grid=GRID)})
+    assert [path.name for path in paths] == ["V1_x.dcm", "V1_y.dcm", "V1_z.dcm"]
+    for i, path in enumerate(paths):
+        found = highdicom.imread(path).get_volume().array
+        assert np.sort(found.ravel()) == pytest.approx(np.sort(data[..., i].ravel()), rel=2 * EPS32)
+
+
 def test_background_of_a_map_is_padding(tmp_path):
     item = make_map()
     item.data[0, 0] = np.nan
