@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 from mrisim._types import Array, Complex, Float, Int
 from mrisim.errors import ConsistencyError, Problem
 from mrisim.events.blocks import NONE, Sequence, Use
+from mrisim.events.diffusion import b_matrices
 from mrisim.events.moments import (
     PulseInstances,
     ReadoutInstances,
@@ -23,6 +24,7 @@ from mrisim.events.moments import (
     played_tracks,
     pulse_instances,
     readout_instances,
+    second_moments,
     total_moment,
 )
 
@@ -87,6 +89,23 @@ class StepTable:
 
 @_pytree
 @dataclass(frozen=True, kw_only=True, eq=False)
+class PathTable:
+    """What diffusion feels of the gradients of each step: integrals over its free precession, with k = 0 at its start.
+
+    Of steps with a readout also over the part up to the middle sample of its train.
+    """
+
+    b: Float[Array, ""]  # largest b value of a readout, along the pathway that forms its echo [s/m²]
+    first: Float[Array, "steps 3"]  # ∫k dt [s/m]
+    second: Float[Array, "steps 3 3"]  # ∫k kᵀ dt [s/m²]
+    seen_duration: Float[Array, " steps"]  # [s]
+    seen_moment: Float[Array, "steps 3"]  # [1/m]
+    seen_first: Float[Array, "steps 3"]
+    seen_second: Float[Array, "steps 3 3"]
+
+
+@_pytree
+@dataclass(frozen=True, kw_only=True, eq=False)
 class ReadoutClass:
     """Sample trains that differ only in where they start in time, k and receiver phase."""
 
@@ -107,6 +126,7 @@ class Program:
     pulses: PulseTable
     steps: StepTable
     readouts: tuple[ReadoutClass, ...]
+    paths: PathTable | None = None  # where diffusion was asked for
 
     @property
     def n_steps(self) -> int:
@@ -117,7 +137,7 @@ class Program:
         return sum(r.delay.shape[0] * r.step.shape[0] for r in self.readouts)
 
 
-def lower(seq: Sequence, pulses: Pulses = "shaped", cuts: ArrayLike = ()) -> Program:
+def lower(seq: Sequence, pulses: Pulses = "shaped", cuts: ArrayLike = (), *, diffusion: bool = False) -> Program:
     """Normal form of a sequence.
 
     Args:
@@ -125,6 +145,7 @@ def lower(seq: Sequence, pulses: Pulses = "shaped", cuts: ArrayLike = ()) -> Pro
         pulses: "shaped": every pulse as it is played. "ideal": an instantaneous rotation at the pulse's center by its
             nominal flip angle, within its nominal slice; gradients and time of the pulse are kept.
         cuts: Times at which a step must begin [s], for observation between the events.
+        diffusion: Whether to integrate what diffusion feels of the gradients.
 
     Raises:
         ConsistencyError: ideal pulses whose flip angle or slice is unknown.
@@ -135,7 +156,7 @@ def lower(seq: Sequence, pulses: Pulses = "shaped", cuts: ArrayLike = ()) -> Pro
         2048
     """
     lowering = _Lowering(seq, pulses, np.unique(np.asarray(cuts, dtype=float)))
-    return lowering.program()
+    return lowering.program(diffusion)
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,7 +195,7 @@ class _Lowering:
     def moment(self, t: np.ndarray) -> np.ndarray:
         return total_moment(self.tracks, t)
 
-    def program(self) -> Program:
+    def program(self, diffusion: bool) -> Program:
         pieces = self.pieces()
         start, free, piece = self.openings(pieces)
         stop = np.append(start[1:], max(self.seq.duration, free[-1]))
@@ -195,7 +216,25 @@ class _Lowering:
             readout_delay=delay,
             readout_moment=offset,
         )
-        return Program(waveforms=waveforms, pulses=table, steps=steps, readouts=classes)
+        paths = self.paths(free, stop, trains) if diffusion else None
+        return Program(waveforms=waveforms, pulses=table, steps=steps, readouts=classes, paths=paths)
+
+    def paths(self, free: np.ndarray, stop: np.ndarray, trains: _Trains) -> PathTable:
+        """Integrals of k over each free precession, and up to the middle sample of its train."""
+        first, second = second_moments(self.tracks, free, stop)
+        event = self.readouts.event[trains.readout]
+        middle = trains.first_time + trains.count // 2 * self.seq.adc.dwell[event]
+        begin = free[trains.step]
+        columns = {
+            "seen_duration": middle - begin,
+            "seen_moment": self.moment(middle) - self.moment(begin),
+            **dict(zip(("seen_first", "seen_second"), second_moments(self.tracks, begin, middle), strict=True)),
+        }
+        spread = {name: np.zeros((len(free), *values.shape[1:])) for name, values in columns.items()}
+        for name, values in columns.items():
+            spread[name][trains.step] = values
+        b = np.trace(b_matrices(self.seq), axis1=1, axis2=2)
+        return PathTable(b=b[np.isfinite(b)].max(initial=0.0), first=first, second=second, **spread)
 
     def excitations(self, pieces: _Pieces, piece: np.ndarray, event: np.ndarray) -> np.ndarray:
         """Steps that begin an excitation: the first piece only."""

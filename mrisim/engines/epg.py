@@ -33,6 +33,8 @@ class Kinds(NamedTuple):
     r1: Float[Array, " kinds"]  # [1/s]
     r2: Float[Array, " kinds"]  # [1/s]
     df: Float[Array, " kinds"]  # [Hz]; zero where labels hold off-resonance
+    initial: Float[Array, "3 kinds"]
+    diffusion: Float[Array, "components kinds"] | None  # [m²/s]; None where nothing diffuses
 
 
 class Segment(NamedTuple):
@@ -49,6 +51,7 @@ class Segment(NamedTuple):
     g: Int[Array, "steps states sources"]
     z: Int[Array, "steps states sources"]
     observed: Int[Array, "steps rows"]
+    weighting: tuple[Float[Array, "steps states components"], ...] | None  # b of F, conj G, Z and what is observed
 
 
 def pulse_turns(program: Program, timed: bool) -> tuple[Float[np.ndarray, "pulses 4"], Float[np.ndarray, "pulses 4"]]:
@@ -93,18 +96,29 @@ def pulse_maps(
     return StateMap(*(np.stack(parts).astype(kind) for parts in zip(*rows, strict=True)))
 
 
-def probe_of(spins: Phantom, timed: bool, initial: Float[np.ndarray, " 3"]) -> Probe:
+def probe_of(spins: Phantom, timed: bool, initial: Float[np.ndarray, "sites 3"]) -> Probe:
     """Representative sites at their start."""
     df = 0.0 if timed else 2j * np.pi * np.asarray(spins.df)
-    x, y, z = (float(part) for part in initial)
-    return Probe(r1=1 / np.asarray(spins.t1), r2=1 / np.asarray(spins.t2) + df, initial=(x, y, z))
+    return Probe(
+        r1=1 / np.asarray(spins.t1),
+        r2=1 / np.asarray(spins.t2) + df,
+        initial=initial.T,
+        diffusion=np.asarray(spins.diffusion).T,
+    )
 
 
-def place_kinds(spins: Phantom, timed: bool, dtype: np.dtype) -> Kinds:
+def place_kinds(
+    spins: Phantom, initial: Float[np.ndarray, "kinds 3"], timed: bool, diffuse: bool, dtype: np.dtype
+) -> Kinds:
     """Kinds of sites on the device."""
     df = np.zeros(spins.n_spins) if timed else np.asarray(spins.df)
-    columns = (1 / np.asarray(spins.t1), 1 / np.asarray(spins.t2), df)
-    return Kinds(*(jnp.asarray(column, dtype) for column in columns))
+    return Kinds(
+        r1=jnp.asarray(1 / np.asarray(spins.t1), dtype),
+        r2=jnp.asarray(1 / np.asarray(spins.t2), dtype),
+        df=jnp.asarray(df, dtype),
+        initial=jnp.asarray(initial.T, dtype),
+        diffusion=jnp.asarray(np.asarray(spins.diffusion).T, dtype) if diffuse else None,
+    )
 
 
 def turns_of(
@@ -169,8 +183,24 @@ def _segment(
         duration=column(steps.duration[part]),
         readout=column(np.array([len(s.observed) > 0 for s in stations]), 0.0, np.dtype(bool)),
         delay=column(steps.readout_delay[part]),
-        f=f, g=g, z=z, observed=observed,
+        f=f, g=g, z=z, observed=observed, weighting=_weighting(stations, length, size, n_rows, dtype),
     )  # fmt: skip
+
+
+def _weighting(
+    stations: tuple[Station, ...], length: int, size: int, n_rows: int, dtype: np.dtype
+) -> tuple[np.ndarray, ...] | None:
+    """Tables of b, filled up to the same size everywhere."""
+    if stations[0].weighting is None:
+        return None
+    n = stations[0].weighting.f.shape[1]
+    tables = [np.zeros((length, rows, n), dtype) for rows in (size, size, size, n_rows)]
+    for i, station in enumerate(stations):
+        if station.weighting is not None:
+            one = station.weighting
+            for table, values in zip(tables, (one.f, one.g, one.z, one.seen), strict=True):
+                table[i, : len(values)] = values
+    return tuple(tables)
 
 
 def _sizes(stations: tuple[Station, ...]) -> list[int]:
@@ -228,13 +258,19 @@ def apply_pulse(states: Triple, step: Segment, maps: StateMap) -> Triple:
     return mix(turned(pulse, step.before, step.after), found)
 
 
-def precess(states: Triple, tau: Array, kinds: Kinds) -> Triple:
+def precess(states: Triple, step: Segment, kinds: Kinds) -> Triple:
     """Free precession: labels move, states decay."""
-    f, g, z = states
+    tau, (f, g, z) = step.duration, states
+    if step.weighting is not None:
+        f, g, z = (part * _diffused(b, kinds) for part, b in zip((f, g, z), step.weighting[:3], strict=True))
     factor = _transverse_factor(tau, kinds, f.dtype)
     first = (jnp.arange(z.shape[0]) == 0)[:, None]
     recovery = -jnp.expm1(-tau * kinds.r1) * first
     return f * factor, g * factor.conj(), z * decay(tau * kinds.r1) + recovery
+
+
+def _diffused(b: Float[Array, "states components"], kinds: Kinds) -> Float[Array, "states kinds"]:
+    return jnp.exp(-jnp.matmul(b, kinds.diffusion, precision=jax.lax.Precision.HIGHEST))
 
 
 def _transverse_factor(tau: Array, kinds: Kinds, dtype: np.dtype) -> Complex[Array, " kinds"]:
@@ -246,7 +282,10 @@ def _transverse_factor(tau: Array, kinds: Kinds, dtype: np.dtype) -> Complex[Arr
 def observe(states: Triple, step: Segment, kinds: Kinds) -> Complex[Array, "rows kinds"]:
     """Observed states at the first sample."""
     transverse, _ = _sources(states)
-    return _gathered(transverse, step.observed[:, None]) * _transverse_factor(step.delay, kinds, transverse.dtype)
+    found = _gathered(transverse, step.observed[:, None])
+    if step.weighting is not None:
+        found = found * _diffused(step.weighting[3], kinds)
+    return found * _transverse_factor(step.delay, kinds, transverse.dtype)
 
 
 @jax.jit
@@ -259,7 +298,7 @@ def evolve(
         states = jax.lax.cond(step.pulse >= 0, lambda s: apply_pulse(s, step, maps), lambda s: s, states)
         nothing = jnp.zeros((step.observed.shape[0], states[0].shape[1]), states[0].dtype)
         seen = jax.lax.cond(step.readout, lambda s: observe(s, step, kinds), lambda s: nothing, states)
-        return precess(states, step.duration, kinds), seen
+        return precess(states, step, kinds), seen
 
     return jax.lax.scan(body, states, segment)
 
@@ -273,18 +312,15 @@ def _resized(states: Triple, size: int) -> Triple:
     return tuple(jnp.pad(part, ((0, missing), (0, 0))) for part in states)  # type: ignore[return-value]
 
 
-def init(n_kinds: int, initial: Float[np.ndarray, " 3"], dtype: np.dtype) -> Triple:
-    """One state: equilibrium, or the magnetisation given."""
-    kind = np.result_type(dtype, np.complex64)
-    x, y, z = (float(part) for part in initial)
-    return tuple(jnp.full((1, n_kinds), value, kind) for value in (complex(x, y), complex(x, -y), complex(z)))  # type: ignore[return-value]
+def init(kinds: Kinds) -> Triple:
+    """One state: the magnetisation that each kind starts from."""
+    x, y, z = kinds.initial
+    return (x + 1j * y)[None], (x - 1j * y)[None], (z + 0j)[None]
 
 
-def run(
-    run: Run, maps: StateMap, kinds: Kinds, initial: Float[np.ndarray, " 3"], dtype: np.dtype
-) -> Iterator[Complex[np.ndarray, "rows kinds"]]:
+def run(run: Run, maps: StateMap, kinds: Kinds) -> Iterator[Complex[np.ndarray, "rows kinds"]]:
     """Observed states, segment by segment."""
-    states = init(len(kinds.r1), initial, dtype)
+    states = init(kinds)
     for segment, (step, place) in zip(run.segments, run.rows, strict=True):
         states = _resized(states, segment.f.shape[1])
         states, seen = evolve(states, segment, maps, kinds)

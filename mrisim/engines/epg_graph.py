@@ -118,22 +118,31 @@ def gather(values: np.ndarray, sources: Int[np.ndarray, "states sources"]) -> np
     return padded[sources].sum(axis=1)
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Weighting:
+    """b of the states of one step [s/m²]: up to the center of the next pulse, and of those observed."""
+
+    f: Float[np.ndarray, "states components"]
+    g: Float[np.ndarray, "states components"]
+    z: Float[np.ndarray, "states components"]
+    seen: Float[np.ndarray, "rows components"]
+
+
 @dataclass(kw_only=True, eq=False)
 class Probe:
     """States of a few representative sites, carried along to judge what may be dropped."""
 
     r1: Float[np.ndarray, " sites"]
     r2: Complex[np.ndarray, " sites"]  # and 2πi times the off-resonance where labels hold no time
-    initial: tuple[float, float, float] = (0.0, 0.0, 1.0)
+    initial: Float[np.ndarray, "3 sites"]
+    diffusion: Float[np.ndarray, "components sites"]  # one coefficient, or the tensor xx, yy, zz, xy, xz, yz [m²/s]
     f: Complex[np.ndarray, "states sites"] = field(init=False)
     g: Complex[np.ndarray, "states sites"] = field(init=False)
     z: Complex[np.ndarray, "states sites"] = field(init=False)
 
     def __post_init__(self) -> None:
         x, y, z = self.initial
-        shape = (1, len(self.r1))
-        self.f, self.g = np.full(shape, complex(x, y)), np.full(shape, complex(x, -y))
-        self.z = np.full(shape, complex(z))
+        self.f, self.g, self.z = (x + 1j * y)[None], (x - 1j * y)[None], (z + 0j)[None]
 
     def pulse(self, passage: Passage, pulse: StateMap) -> None:
         transverse = np.concatenate([self.f, self.g.conj()])
@@ -150,6 +159,13 @@ class Probe:
         self.f, self.g = self.f * decay, self.g * decay.conj()
         self.z = self.z * np.exp(-tau * self.r1)
         self.z[0] -= np.expm1(-tau * self.r1)
+
+    def diffuse(self, weighting: Weighting) -> None:
+        """Decay by free diffusion."""
+        self.f, self.g, self.z = (
+            part * np.exp(-b @ self.diffusion)
+            for part, b in zip((self.f, self.g, self.z), (weighting.f, weighting.g, weighting.z), strict=True)
+        )
 
     def strength(self) -> Float[np.ndarray, " states"]:
         return np.maximum(np.maximum(np.abs(self.f), np.abs(self.g)), np.abs(self.z)).max(axis=1)

@@ -9,12 +9,13 @@ import numpy as np
 from mrisim._types import Float, Int
 from mrisim.data import Phantom
 from mrisim.engines.bloch import directions_of
+from mrisim.engines.epg_pieces import find_pieces, numbered
+from mrisim.phantom.sampling import Sampling
 from mrisim.program import Program
 
-_SAME_SITE = 10.0  # isochromats of one tissue and voxel whose off-resonance lies nearer than this are one site [Hz]
-_SLICE = 2  # logical axis
-_HEIGHTS = 4  # of boxes, in parts of a voxel along the slice direction: what reaches into a slice must not be spread
-_LAYERS = 6.0  # per cycle that the gradient of a shaped pulse winds up along a box
+_FACE = 1e-9  # faces nearer than this to an end of a box do not cut it [m]
+_STRONGER = 2.0  # b of other states that matter, relative to that of the echo
+_PER_CYCLE = 6.0  # layers per cycle that the gradient of a shaped pulse winds up
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -26,86 +27,68 @@ class Sites:
     axes: Float[np.ndarray, "3 3"]  # directions of the box's sides, as columns
     members: Int[np.ndarray, " spins"]  # box that each isochromat of the phantom fell into
     box: Int[np.ndarray, " sites"]  # that each site is a part of
-    layers: int = 1  # that follow each other: each run of so many sites is one box, cut evenly along `cut`
-    cut: Float[np.ndarray, " 3"] = field(default_factory=lambda: np.zeros(3))  # direction
+    initial: Float[np.ndarray, "sites 3"]  # magnetisation that each starts from
+    cut: Float[np.ndarray, " 3"] = field(default_factory=lambda: np.zeros(3))  # direction that boxes are cut along
 
     @property
     def n_sites(self) -> int:
         return self.spins.n_spins
 
 
-def find_sites(phantom: Phantom, program: Program, shaped: bool) -> Sites:
+def find_sites(
+    phantom: Phantom, program: Program, shaped: bool, initial: Float[np.ndarray, "spins 3"] | None = None
+) -> Sites:
     """Sites of a phantom.
 
-    Isochromats of one voxel and tissue become one site, at their mean place, with their mean off-resonance and transmit
-    field and the sum of their weights; its shape is the voxel, lower along the slice direction where they fill
-    a part of its height. In voxels that hold several tissues that is an approximation. Isochromats of a phantom
-    from arrays are sites of no extent. Boxes are cut at the faces of ideal
-    slices, or into thin layers where pulses have real profiles.
+    Isochromats of a phantom from arrays are sites of no extent; those of a sampled one are pieces of tissue
+    (`epg_pieces`). Boxes are cut at the faces of ideal slices, or into thin layers where pulses have real profiles.
 
     Args:
         phantom: The isochromats.
         program: Whose slices cut the boxes.
         shaped: Whether pulses have real profiles.
+        initial: Magnetisation that each isochromat starts from; None for equilibrium.
     """
+    n = phantom.n_spins
+    start = np.tile([0.0, 0.0, 1.0], (n, 1)) if initial is None else initial
     if phantom.sampling is None:
-        n = phantom.n_spins
         points = replace(phantom.take(np.arange(n)), lorentz=np.zeros(n))
-        return Sites(spins=points, side=np.zeros((n, 3)), axes=np.eye(3), members=np.arange(n), box=np.arange(n))
-    sites = _by_voxel(phantom)
-    return _cut(sites, program, shaped)
-
-
-def _by_voxel(phantom: Phantom) -> Sites:
-    sampling = phantom.sampling
-    axes, side = np.asarray(sampling.geometry.rotation), np.asarray(sampling.voxel)
-    logical = (np.asarray(phantom.position) - sampling.geometry.center) @ axes
-    voxel = np.round(logical / side).astype(int)
-    columns = [*voxel.T, *(np.asarray(getattr(phantom, name)) for name in ("t1", "t2", "t2_prime"))]
-    _, group = np.unique(np.column_stack(columns), axis=0, return_inverse=True)
-    df = np.asarray(phantom.df)
-    order = np.lexsort([df, group.reshape(-1)])
-    sorted_group, sorted_df = group.reshape(-1)[order], df[order]
-    new = np.append(True, (np.diff(sorted_group) != 0) | (np.diff(sorted_df) > _SAME_SITE))
-    first = np.flatnonzero(new)
-    members = np.empty(len(order), dtype=int)
-    members[order] = np.cumsum(new) - 1
-
-    def mean(values: np.ndarray) -> np.ndarray:
-        counts = np.diff(np.append(first, len(order)))
-        sums = np.add.reduceat(np.asarray(values)[order], first, axis=0)
-        return sums / counts.reshape(-1, *[1] * (np.ndim(values) - 1))
-
-    heads = phantom.take(order[first])
-    total = np.add.reduceat((np.asarray(phantom.weight) * np.asarray(phantom.pd))[order], first)
-    spins = replace(
-        heads, position=mean(phantom.position), df=mean(phantom.df), b1=mean(phantom.b1), weight=total,
-        pd=np.ones(len(first)), lorentz=np.zeros(len(first)),
+        every = np.arange(n)
+        return Sites(spins=points, side=np.zeros((n, 3)), axes=np.eye(3), members=every, box=every, initial=start)
+    pieces = find_pieces(phantom, start, program.paths is not None)
+    sites = Sites(
+        spins=pieces.spins, side=pieces.side, axes=np.asarray(phantom.sampling.geometry.rotation),
+        members=pieces.members, box=np.arange(len(pieces.side)), initial=pieces.initial,
     )  # fmt: skip
-    sides = np.tile(side, (len(first), 1))
-    center = np.asarray(spins.position) @ axes[:, _SLICE]
-    spread = mean((np.asarray(phantom.position) @ axes[:, _SLICE] - center[members]) ** 2)
-    filled = np.sqrt(12 * spread / side[_SLICE] ** 2 + sampling.isochromats**-2.0)  # 1 for the points of a whole voxel
-    sides[:, _SLICE] *= np.clip(np.round(filled * _HEIGHTS), 1, _HEIGHTS) / _HEIGHTS
-    return Sites(spins=spins, side=sides, axes=axes, members=members, box=np.arange(len(first)))
+    return _cut(sites, program, phantom.sampling, shaped)
 
 
-def _cut(sites: Sites, program: Program, shaped: bool) -> Sites:
+def _cut(sites: Sites, program: Program, sampling: Sampling, shaped: bool) -> Sites:
     """Boxes cut along the axes that slices are selected along."""
     for axis in range(3):
         direction = sites.axes[:, axis]
-        if shaped:
-            twist = max((abs(float(w.moment.sum(axis=0) @ direction)) for w in program.waveforms), default=0.0)
-            layers = int(np.ceil(_LAYERS * twist * sites.side[:, axis].max()))
-            if layers > 1:
-                one = sites.layers == 1
-                sites = _cut_at(sites, axis, np.arange(1, layers) / layers, relative=True)
-                sites = replace(sites, layers=layers, cut=direction) if one else replace(sites, layers=1)
-        else:
+        if not shaped:
             faces = _faces(program, direction)
-            if len(faces):
-                sites = _cut_at(sites, axis, faces, relative=False)
+        else:
+            twist = max((abs(float(w.moment.sum(axis=0) @ direction)) for w in program.waveforms), default=0.0)
+            faces = _layer_faces(sites, sampling, axis, twist)
+        if len(faces):
+            sites = _cut_at(sites, axis, faces)
+            sites = replace(sites, cut=direction) if shaped else sites
     return sites
+
+
+def _layer_faces(sites: Sites, sampling: Sampling, axis: int, twist: float) -> Float[np.ndarray, " faces"]:
+    """Equidistant places that each voxel's faces are among, so that layers of all boxes are of few kinds [m]."""
+    direction, side = sites.axes[:, axis], sampling.voxel[axis]
+    middle = np.asarray(sites.spins.position) @ direction
+    half = sites.side[:, axis] / 2
+    if _PER_CYCLE * twist * 2 * half.max() <= 1:
+        return np.zeros(0)
+    step = side / np.ceil(_PER_CYCLE * twist * side)
+    origin = float(sampling.geometry.center @ direction) + 0.5 * side
+    low, high = (np.array([(middle - half).min(), (middle + half).max()]) - origin) / step
+    return origin + np.arange(np.ceil(low - 1e-6), high + 1e-6) * step
 
 
 def _faces(program: Program, direction: Float[np.ndarray, " 3"]) -> Float[np.ndarray, " faces"]:
@@ -117,25 +100,29 @@ def _faces(program: Program, direction: Float[np.ndarray, " 3"]) -> Float[np.nda
     return np.unique(np.round(np.concatenate([center - half, center + half]), 9))
 
 
-def _cut_at(sites: Sites, axis: int, faces: Float[np.ndarray, " faces"], relative: bool) -> Sites:
-    """Boxes cut along an axis at some places [m], or at some parts of their own length."""
+def _cut_at(sites: Sites, axis: int, faces: Float[np.ndarray, " faces"]) -> Sites:
+    """Boxes cut along an axis at some places [m]."""
     middle = np.asarray(sites.spins.position) @ sites.axes[:, axis]
     half = sites.side[:, axis] / 2
-    low, high = (middle - half)[:, None], (middle + half)[:, None]
-    edges = low + (high - low) * faces if relative else np.clip(faces[None], low, high)
-    edges = np.concatenate([low, edges, high], axis=1)
-    thick, center = np.diff(edges, axis=1), 0.5 * (edges[:, 1:] + edges[:, :-1])
-    share = thick / (high - low)
-    box, part = np.nonzero(share > 1e-9)
+    low, high = middle - half, middle + half
+    begin, end = np.searchsorted(faces, low + _FACE, side="right"), np.searchsorted(faces, high - _FACE, side="left")
+    count = np.maximum(end - begin, 0) + 1
+    box = np.repeat(np.arange(len(count)), count)
+    part = np.arange(len(box)) - np.repeat(np.cumsum(count) - count, count)
+    padded = np.append(faces, np.inf)
+    lower = np.where(part == 0, low[box], padded[begin[box] + part - 1])
+    upper = np.where(part == count[box] - 1, high[box], padded[begin[box] + part])
     spins, side = sites.spins.take(box), sites.side[box].copy()
-    side[:, axis] = thick[box, part]
-    away = (center - middle[:, None])[box, part]
+    thick = upper - lower
+    share = np.where(side[:, axis] > 0, thick / np.where(side[:, axis] > 0, side[:, axis], 1.0), 1.0)
+    side[:, axis] = thick
+    away = 0.5 * (lower + upper) - middle[box]
     spins = replace(
         spins,
         position=np.asarray(spins.position) + away[:, None] * sites.axes[:, axis],
-        weight=np.asarray(spins.weight) * share[box, part],
+        weight=np.asarray(spins.weight) * share,
     )
-    return Sites(spins=spins, side=side, axes=sites.axes, members=sites.members, box=sites.box[box])
+    return replace(sites, spins=spins, side=side, box=sites.box[box], initial=sites.initial[box])
 
 
 def find_kinds(
@@ -153,6 +140,11 @@ def find_kinds(
     position, df = np.asarray(spins.position), np.asarray(spins.df)
     columns = [np.log(np.minimum(np.asarray(values), 1e6)).round(6) for values in (spins.t1, spins.t2)]
     columns.append(_rounded(np.asarray(spins.b1), 5 * tolerance))
+    if program.paths is not None:
+        columns += [*_rounded(np.asarray(spins.diffusion).T, tolerance / max(_STRONGER * float(program.paths.b), 1.0))]
+    columns += [*_rounded(sites.initial.T, tolerance)]
+    if timed:
+        columns.append(np.log(np.minimum(np.asarray(spins.t2_prime), 1e6)).round(6))
     longest = max((float(w.dt.sum()) for w in program.waveforms), default=0.0)
     for waveform in program.waveforms:
         if float(waveform.dt.sum()) > 0:
@@ -165,9 +157,9 @@ def find_kinds(
         total = max(float(program.steps.time[-1] + program.steps.duration[-1]), longest, 1e-3)
         columns.append(_rounded(df, tolerance / (2 * np.pi * total)))
     columns += list(_inside(program, position))
-    keys = np.column_stack(columns)
-    _, first, kind = np.unique(keys, axis=0, return_index=True, return_inverse=True)
-    return first, kind.reshape(-1)
+    kind = numbered(columns)
+    _, first = np.unique(kind, return_index=True)
+    return first, kind
 
 
 def _rounded(values: np.ndarray, step: float) -> np.ndarray:

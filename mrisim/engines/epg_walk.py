@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from mrisim._types import Float, Int
-from mrisim.engines.epg_graph import Cells, Labels, Passage, Probe, merge, turned_on_host
+from mrisim.engines.epg_diffusion import Weights
+from mrisim.engines.epg_graph import Cells, Labels, Passage, Probe, Weighting, merge, turned_on_host
 from mrisim.physics.phase_graph import StateMap
 from mrisim.program import Program
 
@@ -26,6 +27,7 @@ class Rules:
     threshold: float  # states weaker than this part of the strongest transverse one are dropped
     spoil: bool  # no transverse magnetisation before an excitation
     timed: bool  # whether labels hold the time for which off-resonance acted
+    diffusion: Weights | None  # where something diffuses
     seen: Seen  # at most which part of a state with such a label some sample of a readout class holds
 
 
@@ -38,6 +40,7 @@ class Station:
     after: int  # states after it
     observed: Int[np.ndarray, " rows"]  # rows of [F; conj G]
     observed_labels: Float[np.ndarray, "rows 4"]  # at the first sample
+    weighting: Weighting | None = None  # where something diffuses
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -73,15 +76,35 @@ class _Walk:
         passage, before = None, len(self.labels.f)
         if steps.pulse[i] >= 0:
             passage = self._pulse(i)
+        center = self.labels
+        if steps.pulse[i] >= 0:
             self.labels = self.labels.moved(self.turns.out[steps.pulse[i]])
         observed, seen_labels = np.zeros(0, dtype=int), np.zeros((0, 4))
         if steps.readout[i] >= 0:
-            observed, seen_labels = self._observe(i)
+            observed, seen_labels = self._observe(i, center)
         tau = steps.duration[i]
         self.probe.precess(float(tau))
+        weighting = self._weighting(i, center, observed)
+        if weighting is not None:
+            self.probe.diffuse(weighting)
         self.labels = self.labels.moved(self._shift(steps.moment[i], tau))
-        after = len(self.labels.f)
-        return Station(passage=passage, before=before, after=after, observed=observed, observed_labels=seen_labels)
+        return Station(
+            passage=passage,
+            before=before,
+            after=len(self.labels.f),
+            observed=observed,
+            observed_labels=seen_labels,
+            weighting=weighting,
+        )
+
+    def _weighting(self, i: int, center: Labels, observed: Int[np.ndarray, " rows"]) -> Weighting | None:
+        """b of the states that were at these labels at the center of the step's pulse."""
+        weights = self.rules.diffusion
+        if weights is None:
+            return None
+        f, g = (weights.transverse(weights.whole, i, labels) for labels in (center.f, center.g))
+        seen = weights.transverse(weights.seen, i, center.transverse()[observed])
+        return Weighting(f=f, g=g, z=weights.longitudinal(i, center.z), seen=seen)
 
     def _shift(self, moment: Float[np.ndarray, " 3"], tau: float) -> Float[np.ndarray, " 4"]:
         return np.append(moment, tau if self.rules.timed else 0.0)
@@ -110,12 +133,16 @@ class _Walk:
         self.dropped = max(self.dropped, float(np.sqrt(np.sum(strength[~keep] ** 2))) / scale)
         return np.flatnonzero(keep)
 
-    def _observe(self, i: int) -> tuple[Int[np.ndarray, " rows"], Float[np.ndarray, "rows 4"]]:
+    def _observe(self, i: int, center: Labels) -> tuple[Int[np.ndarray, " rows"], Float[np.ndarray, "rows 4"]]:
         steps = self.program.steps
         shift = self._shift(steps.readout_moment[i], steps.readout_delay[i])
         labels = self.labels.transverse() + shift
         decay = np.exp(-steps.readout_delay[i] * np.real(self.probe.r2))
         strength = np.concatenate([np.abs(self.probe.f), np.abs(self.probe.g)]) * decay
+        weights = self.rules.diffusion
+        if weights is not None:
+            b = weights.transverse(weights.seen, i, center.transverse())
+            strength = strength * np.exp(-b @ self.probe.diffusion)
         strength = strength.max(axis=1)
         strength[len(strength) // 2] = 0.0  # the first of G is the first of F
         share = strength * self.rules.seen(labels, int(steps.readout[i]))

@@ -8,7 +8,6 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
-from numpy.typing import ArrayLike
 
 from mrisim._types import Complex, Float, Int
 from mrisim.data import Phantom

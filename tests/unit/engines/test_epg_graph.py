@@ -88,10 +88,20 @@ def test_ideal_spoiling_and_initial_magnetisation():
 
 def test_what_is_refused():
     with pytest.raises(ConsistencyError) as refused:
-        simulate(train(), spins(2), engine="epg", initial=np.zeros((2, 3)), checkpoint="here")
+        simulate(train(), spins(2), engine="epg", checkpoint="here")
     assert str(refused.value) == (
-        "checkpoint: must not be given with engine='epg', which sums in one go.\n"
-        "initial: must have shape (3,) with engine='epg', but has (2, 3). Use engine='bloch'."
+        "checkpoint: must not be given with engine='epg', which keeps no part of its sum. "
+        "Leave it out, or use engine='bloch'."
     )
+
+
+def test_every_spin_may_start_from_its_own_magnetisation():
+    start = np.array([[0.2, -0.3, 0.5], [0.0, 0.4, -1.0], [0.0, 0.0, 1.0]])
+    some = spins(position=np.arange(9.0).reshape(3, 3) * 1e-3, t1=1.0, t2=[0.1, 0.1, 0.05])
+    a, b = (
+        simulate(train(), some, engine=e, pulses="ideal", initial=start, dtype="float64", tolerance=1e-10).signal
+        for e in ("bloch", "epg")
+    )
+    assert np.linalg.norm(a - b) < 1e-12 * np.linalg.norm(a)  # rounding
     with pytest.raises(ResourceError, match="memory: must hold 9 observed states of 1 kinds of sites"):
         simulate(train(), spins(2), engine="epg", memory=100)
