@@ -63,6 +63,7 @@ SLEW = Dimension(s=Fraction(-2), m=-_ONE)
 DIFFUSION = Dimension(s=-_ONE, m=Fraction(2))
 B_VALUE = Dimension(s=_ONE, m=Fraction(-2))
 CONCENTRATION = Dimension(mol=_ONE, m=Fraction(-3))
+RELAXIVITY = Dimension(s=-_ONE, mol=-_ONE, m=Fraction(3))
 
 NAMES: dict[Dimension, str] = {
     NUMBER: "number",
@@ -78,6 +79,7 @@ NAMES: dict[Dimension, str] = {
     DIFFUSION: "diffusion coefficient",
     B_VALUE: "b value",
     CONCENTRATION: "concentration",
+    RELAXIVITY: "relaxivity",
 }
 
 EXAMPLES: dict[Dimension, str] = {
@@ -93,6 +95,7 @@ EXAMPLES: dict[Dimension, str] = {
     DIFFUSION: "1e-3 mm^2/s",
     B_VALUE: "1000 s/mm^2",
     CONCENTRATION: "1 mM",
+    RELAXIVITY: "4.5 1/s/mM",
 }
 
 _ATOMS: dict[str, tuple[float, Dimension]] = {

@@ -10,6 +10,7 @@ from mrisim.errors import Problem, SpecError
 from mrisim.phantom.quantities import (
     COUNT_SCHEMA,
     Angle,
+    Delay,
     Diffusivity,
     FieldStrength,
     Frequency,
@@ -17,6 +18,8 @@ from mrisim.phantom.quantities import (
     NonNegative,
     NonNegativeLength,
     PositiveLength,
+    Rate,
+    Relaxivity,
     Share,
     Shift,
     Strict,
@@ -110,11 +113,70 @@ class PerfusionSpec(Strict):
         return self
 
 
+class EnhancementSpec(Strict):
+    """Exchange of a contrast agent between plasma and tissue: a model with its parameters, or blood itself.
+
+    Ktrans, Fp and PS are rates of tissue volume, such as 0.25 1/min; `delay` is from the artery to the tissue.
+    """
+
+    model: Literal["blood", "tofts", "extended_tofts", "patlak", "2cxm", "2cum", "aath"]
+    Ktrans: Rate | None = None
+    ve: Share | None = None
+    vp: Share | None = None
+    Fp: Rate | None = None
+    PS: Rate | None = None
+    delay: Delay = 0.0
+
+    @model_validator(mode="after")
+    def _parameters_of_the_model(self) -> EnhancementSpec:
+        needed = PARAMETERS[self.model]
+        given = {name for name in ("Ktrans", "ve", "vp", "Fp", "PS") if getattr(self, name) is not None}
+        if given != set(needed):
+            listed = ", ".join(needed) or "no parameters"
+            rule = f"must give {listed} for the model {self.model}, but gives {', '.join(sorted(given)) or 'none'}"
+            raise SpecError(Problem(rule))
+        return self
+
+
+PARAMETERS: dict[str, tuple[str, ...]] = {
+    "blood": (),
+    "tofts": ("Ktrans", "ve"),
+    "extended_tofts": ("Ktrans", "ve", "vp"),
+    "patlak": ("vp", "PS"),
+    "2cxm": ("Fp", "PS", "ve", "vp"),
+    "2cum": ("Fp", "PS", "vp"),
+    "aath": ("Fp", "PS", "ve", "vp"),
+}
+
+
+class RelaxivitySpec(Strict):
+    """Relaxivities that replace those of the cited table."""
+
+    r1: Relaxivity | None = None
+    r2: Relaxivity | None = None
+    r2star: Relaxivity | None = None
+
+
+class AgentSpec(Strict):
+    """A contrast agent: its name in the cited table, the input function of a population, and what scales it.
+
+    `dose` is relative to the 0.1 mmol/kg that the input functions were measured with; `arrival` is the time from the
+    injection to the artery.
+    """
+
+    name: str
+    aif: Literal["parker", "georgiou", "weinmann", "mcgrath"] = "parker"
+    hematocrit: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.42
+    dose: NonNegative = 1.0
+    arrival: Delay = 0.0
+    relaxivity: RelaxivitySpec = RelaxivitySpec()
+
+
 class CustomTissue(Strict):
     """A tissue of one's own: properties that replace those of the tissue it extends; without one, T1 and T2 are due.
 
     ADC is the coefficient of free diffusion, the same in all directions; a tensor, one that depends on them; perfusion,
-    a share of the protons that flows.
+    a share of the protons that flows. Enhancement says how the tissue takes up the phantom's contrast agent.
     """
 
     extends: str | None = None
@@ -127,6 +189,7 @@ class CustomTissue(Strict):
     ADC: Diffusivity | None = None
     tensor: TensorSpec | None = None
     perfusion: PerfusionSpec | None = None
+    enhancement: EnhancementSpec | None = None
 
     @model_validator(mode="after")
     def _complete(self) -> CustomTissue:
@@ -481,6 +544,7 @@ class PhantomFile(Strict):
     tissues: dict[str, TissueRef] = Field(default_factory=dict)
     shapes: list[ShapeSpec] = Field(default_factory=list, max_length=MAX_SHAPES)
     fields: FieldsSpec | None = None
+    agent: AgentSpec | None = None
     maps: MapsSpec | None = None
     labels: LabelsSpec | None = None
     interpolation: Literal["nearest", "linear"] | None = None

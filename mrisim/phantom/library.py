@@ -18,6 +18,7 @@ from mrisim.errors import MrisimError, Problem, SpecError
 from mrisim.paths import library_files
 from mrisim.phantom import grammar
 from mrisim.phantom.catalogue import list_phantoms
+from mrisim.phantom.enhancement import Agent, agent_of, kinetics_of
 from mrisim.phantom.fibres import Fibre
 from mrisim.phantom.fields import Polynomial
 from mrisim.phantom.model import Painted, PhantomModel, Points, Susceptibility
@@ -362,6 +363,9 @@ class Resolver:
             self.problems.append(self.parsed[-1][0].problem((), "must hold at least one shape, but holds none"))
         if self.problems:
             raise SpecError(self.problems)
+        agent = self._agent()
+        if self.problems:
+            raise SpecError(self.problems)
         fields = self.merged.fields or grammar.FieldsSpec()
         voxel = self.merged.voxel or DEFAULT_VOXEL
         return PhantomModel(
@@ -381,7 +385,27 @@ class Resolver:
             b1=b1_of(fields.b1, self.size),
             susceptibility=_susceptibility(fields.b0.susceptibility),
             parameters=dict(self.values),
+            agent=agent,
         )
+
+    def _agent(self) -> Agent | None:
+        """The contrast agent; one that no tissue takes up, or an uptake of none, is a problem."""
+        spec, enhanced = self.merged.agent, [tissue.name for tissue in self.tissues if tissue.kinetics is not None]
+        content = next((c for c, s in reversed(self.parsed) if s.agent is not None), self.parsed[-1][0])
+        if spec is None:
+            if enhanced:
+                rule = f"must have the key 'agent', because {enhanced[0]} takes one up, but has none"
+                self.problems.append(content.problem((), rule, "Add agent: {name: gadobutrol}"))
+            return None
+        if not enhanced:
+            rule = "must be taken up by a tissue, but no tissue has the key 'enhancement'"
+            self.problems.append(content.problem(("agent",), rule, "Remove it", at_key=True))
+        try:
+            return agent_of(spec, self.field)
+        except SpecError as error:
+            for problem in error.problems:
+                self.problems.append(content.problem(("agent", problem.path or "name"), problem.rule, problem.remedy))
+            return None
 
     def _size(self, extrude: float | None) -> tuple[float, float, float]:
         content, size = self.parsed[-1][0], self.merged.size
@@ -441,6 +465,8 @@ class Resolver:
         changes = {key: value for key, value in given.items() if value is not None}
         words = [f"{key} {_spelled(key, getattr(ref, key))}" for key in ref.model_fields_set if key != "extends"]
         result = changed(base, changes, name or f"{base.name} ({', '.join(sorted(words))})")
+        kinetics = base.kinetics if ref.enhancement is None else kinetics_of(ref.enhancement)
+        result = replace(result, kinetics=kinetics)
         if ref.perfusion is None:
             return result
         blood = ref.perfusion
@@ -500,6 +526,9 @@ def _spelled(key: str, value: Any) -> str:
         return " ".join([*rates, course, where if isinstance(where, str) else " ".join(f"{c:g}" for c in where)])
     if isinstance(value, grammar.PerfusionSpec):
         return f"f {100 * value.f:g} %, Dstar {units.show(value.Dstar, units.DIFFUSION, digits=4)}"
+    if isinstance(value, grammar.EnhancementSpec):
+        rates = {key: getattr(value, key) for key in grammar.PARAMETERS[value.model]}
+        return " ".join([value.model, *(f"{key} {number:.4g}" for key, number in rates.items())])
     others = {"PD": units.NUMBER, "chi": units.SHIFT, "shift": units.SHIFT, "ADC": units.DIFFUSION}
     dimension = others.get(key, units.TIME)
     return units.show(value, dimension, digits=4)

@@ -16,6 +16,7 @@ from mrisim import data
 from mrisim._types import Complex, Float, Int
 from mrisim.errors import ConsistencyError, Problem, ResourceError
 from mrisim.phantom.diffusion import diffusion_truth
+from mrisim.phantom.enhancement import Agent, uptake_of
 from mrisim.phantom.fields import DipoleMap, Polynomial, dipole_map
 from mrisim.phantom.sampling import CHUNK, Sampling
 from mrisim.phantom.shapes import Prism, Ribbon, Shape
@@ -94,6 +95,7 @@ class PhantomModel:
     b1: Polynomial = member(default_factory=lambda: Polynomial(constant=1.0))  # [1]
     susceptibility: Susceptibility | None = None
     parameters: Mapping[str, str | float | int] = member(default_factory=dict)
+    agent: Agent | None = None  # contrast agent
 
     @property
     def flat(self) -> bool:
@@ -234,7 +236,7 @@ class PhantomModel:
         if len(columns["weight"]) == 0:
             rule = "must hold at least one isochromat with signal in the extent asked for, but holds none"
             raise ConsistencyError(Problem(rule, "Move the geometry's center or enlarge the slab", path="phantom"))
-        return data.Phantom(**columns, field=self.field, model=self, sampling=sampling)
+        return data.Phantom(**columns, field=self.field, model=self, sampling=sampling, uptake=self.uptake)
 
     def _within(self, sampling: Sampling) -> tuple[Float[np.ndarray, " 3"], Float[np.ndarray, " 3"]]:
         """Corners of a box along the logical axes, about the sampling's center, that holds all shapes [m]."""
@@ -274,8 +276,21 @@ class PhantomModel:
             "t2_prime": table["t2_prime"][kind] if self.t2_prime else np.full(len(spin), np.inf),
             "lorentz": lorentz[spin],
             "diffusion": self._diffusion(position, kind),
-            "curve": np.zeros(len(spin), dtype=np.int32),
+            "curve": self._curves[tissue[spin]],
         }
+
+    @functools.cached_property
+    def _curves(self) -> Int[np.ndarray, " tissue"]:
+        """Curve of the uptake that each tissue follows, 0 for none."""
+        takes = np.array([tissue.kinetics is not None for tissue in self.tissues])
+        return np.where(takes, np.cumsum(takes), 0).astype(np.int32)
+
+    @functools.cached_property
+    def uptake(self) -> data.Uptake | None:
+        """Concentration of the contrast agent in every tissue that takes it up; None without an agent."""
+        if self.agent is None:
+            return None
+        return uptake_of(self.agent, [t.kinetics for t in self.tissues if t.kinetics is not None])
 
     def _diffusion(
         self, position: Float[np.ndarray, "n 3"], kind: Int[np.ndarray, " n"]
@@ -384,10 +399,24 @@ class PhantomModel:
             "B0": self.b0_at(points).reshape(positions.shape[:3]),
             "B1": self.b1_at(points).reshape(positions.shape[:3]),
         }
+        maps |= self._kinetic_truth(most, empty)
         maps |= diffusion_truth(self.tissues, most, empty, positions)
         purity = np.take_along_axis(fractions, label[None], axis=0)[0]
         names = tuple(tissue.name for tissue in self.tissues)
         return Truth(fractions=fractions, names=names, maps=maps, purity=purity, label=label, grid=grid)
+
+    def _kinetic_truth(
+        self, most: Int[np.ndarray, "z y x"], empty: np.ndarray
+    ) -> dict[str, Float[np.ndarray, "z y x"]]:
+        """Parameters of exchange, nan where a tissue has none."""
+        names = {"Ktrans": "ktrans", "ve": "ve", "vp": "vp", "Fp": "fp", "PS": "ps"}
+        found = {}
+        for name, key in names.items():
+            values = [getattr(tissue.kinetics, key, None) for tissue in self.tissues]
+            if any(value is not None for value in values):
+                column = np.array([np.nan if value is None else value for value in values])
+                found[name] = np.where(empty, np.nan, column[most])
+        return found
 
     def form_factors(self, k: Float[np.ndarray, "n 3"]) -> dict[str, Complex[np.ndarray, " n"]]:
         """Exact Fourier transform ∫ exp(-2πi k·r) dr of the region of each tissue [m³].

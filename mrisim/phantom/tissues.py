@@ -17,6 +17,7 @@ from mrisim import source, units
 from mrisim._types import Float
 from mrisim.errors import Problem, SpecError
 from mrisim.paths import library_folder
+from mrisim.phantom.enhancement import Kinetics
 from mrisim.phantom.fibres import Fibre
 from mrisim.phantom.quantities import Diffusivity, FieldName, NonNegative, Share, Shift, Strict, Time, field_name
 
@@ -50,6 +51,7 @@ class Tissue:
     name: str
     species: tuple[Species, ...]  # shares add up to 1
     chi: float = 0.0  # susceptibility relative to water [ppm]
+    kinetics: Kinetics | None = None  # of a contrast agent
 
     @property
     def pd(self) -> float:
