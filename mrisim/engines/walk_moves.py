@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mrisim._types import Array, Bool, Float, Int
-from mrisim.engines.walk_steps import MEAN_STEP
+from mrisim.engines.walk_steps import MEAN_STEP, MEAN_STEP_ALONG_AXES
 from mrisim.phantom.compartments import Geometry, Labels
 
 Vector = tuple[Float[Array, " walkers"], Float[Array, " walkers"], Float[Array, " walkers"]]
@@ -64,7 +64,7 @@ def place_walls(geometry: Geometry, dtype: np.dtype) -> Walls:
         cell,
         step,
         *rates,
-        2 * geometry.permeability / (MEAN_STEP * safe),
+        2 * geometry.permeability / ((MEAN_STEP_ALONG_AXES if isinstance(geometry, Labels) else MEAN_STEP) * safe),
     )
     labels = geometry.labels if isinstance(geometry, Labels) else np.zeros((1, 1, 1))
     return Walls(*(np.asarray(c, dtype) for c in columns), np.asarray(labels, np.int32))

@@ -17,12 +17,12 @@ Words = tuple[Word, Word]
 _ROTATIONS = (13, 15, 26, 6, 17, 29, 16, 24)
 _ROUNDS = 13
 _PARITY = 0x1BD11BDA
-_AXIS_BITS = 21  # three axes of 21 bits, and one bit that the last takes too
+_AXIS_BITS = 21  # of each of three axes; one of the 64 bits is left over
 _LOW = (1 << _AXIS_BITS) - 1
-MEAN_STEP = 0.8029
-"""Mean length of a step along any direction, in standard deviations: 0.8074 along x and y, 0.7979 if it were normal."""
-LONGEST_STEP = float(np.sqrt(_AXIS_BITS + 1))
-"""No step along an axis is longer, in standard deviations."""
+MEAN_STEP_ALONG_AXES = 0.80744
+"""Mean length of a step along x, y or z, in standard deviations: 21 · C(20, 10) / 2^20 / sqrt(21)."""
+MEAN_STEP = 0.8
+"""The same, the mean over all directions; 0.7979 if steps were normal."""
 
 
 def threefry(key: Words, counter: Words) -> Words:
@@ -52,12 +52,12 @@ def normal_steps(bits: Words, dtype: np.dtype) -> tuple[Array, Array, Array]:
     low, high = np.uint32(_LOW), np.uint32(_AXIS_BITS)
     count = jax.lax.population_count
     x, y = count(bits[0] & low), count(bits[1] & low)
-    z = count(bits[0] >> high) + count(bits[1] >> high)
-    return _centered(x, _AXIS_BITS, dtype), _centered(y, _AXIS_BITS, dtype), _centered(z, _AXIS_BITS + 1, dtype)
+    z = count(bits[0] >> high) + count(bits[1] >> np.uint32(_AXIS_BITS + 1))
+    return _centered(x, dtype), _centered(y, dtype), _centered(z, dtype)
 
 
-def _centered(ones: Int[Array, " walkers"], n: int, dtype: np.dtype) -> Float[Array, " walkers"]:
-    return (2 * ones.astype(np.int32) - n).astype(dtype) * np.asarray(1 / np.sqrt(n), dtype)
+def _centered(ones: Int[Array, " walkers"], dtype: np.dtype) -> Float[Array, " walkers"]:
+    return (2 * ones.astype(np.int32) - _AXIS_BITS).astype(dtype) * np.asarray(1 / np.sqrt(_AXIS_BITS), dtype)
 
 
 def uniform(word: Word, dtype: np.dtype) -> Float[Array, " walkers"]:

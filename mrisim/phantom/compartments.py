@@ -21,6 +21,7 @@ Direction = tuple[float, float, float]
 
 _FINEST = 1 / 5  # of the smallest length of a geometry: standard deviation of a step that is still accepted
 _DEFAULT = 1 / 16  # likewise, of a step unless another is asked for
+_DEFAULT_OF_FLAT_WALLS = 1 / 8  # likewise: reflection at them is exact
 
 
 class Uniforms(Protocol):
@@ -380,7 +381,7 @@ Compartments = Geometry | Mixture
 
 def default_step(geometry: Geometry) -> float:
     """Standard deviation of a step along an axis, unless another time step is asked for [m]."""
-    return _DEFAULT * geometry.length
+    return (_DEFAULT_OF_FLAT_WALLS if geometry.kind in ("planes", "labels") else _DEFAULT) * geometry.length
 
 
 def longest_step(geometry: Geometry) -> float:

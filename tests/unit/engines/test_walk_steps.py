@@ -6,7 +6,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mrisim.engines.walk_steps import LONGEST_STEP, MEAN_STEP, keys, next_bits, normal_steps, threefry
+from mrisim.engines.walk_steps import (
+    LONGEST_STEP,
+    MEAN_STEP,
+    MEAN_STEP_ALONG_AXES,
+    keys,
+    next_bits,
+    normal_steps,
+    threefry,
+)
 
 
 def words(*values: int) -> tuple[np.ndarray, ...]:
@@ -34,9 +42,10 @@ def test_steps_have_the_moments_of_a_normal_distribution():
     assert np.abs(x.mean(axis=1)).max() < 4 / np.sqrt(n)
     assert np.abs(np.cov(x) - np.eye(3)).max() < 4 * np.sqrt(2 / n)
     assert np.abs((x**4).mean(axis=1) - (3 - 2 / 21)).max() < 4 * np.sqrt(96 / n)  # 96: variance of a fourth power
-    assert np.abs(x).max() <= LONGEST_STEP
+    assert np.abs(x).max() <= np.sqrt(21) * (1 + 1e-6)  # all bits alike
     along = np.array([0.36, 0.48, 0.8]) @ x
     assert np.abs(along).mean() == pytest.approx(MEAN_STEP, rel=0.01)  # directions differ by as much
+    assert np.abs(x).mean(axis=1) == pytest.approx(MEAN_STEP_ALONG_AXES, rel=4 * 0.75 / np.sqrt(n))
 
 
 def test_neighboring_steps_and_walkers_are_not_correlated():
