@@ -17,10 +17,11 @@ from mrisim.physics.signals import spoiled_gradient_echo
 from mrisim.physics.spoiling import INCREMENT, rf_spoiled
 
 LONGEST = 20.0  # T1 that a fit may find [s]
+ENOUGH = 3e-5  # error of the table of spoiling; signals are 0.02 to 0.06
 Axis = tuple[float, float, int]  # first, last, number of entries
 T1_AXIS: Axis = (math.log(0.05), math.log(6.0), 20)  # of the table of spoiling, as all axes in equal steps [ln s]
 B1_AXIS: Axis = (0.4, 1.6, 9)
-T2_AXIS: Axis = (math.log(0.02), math.log(0.4), 7)  # beyond, the last entry
+T2_AXIS: Axis = (math.log(0.02), math.log(0.25), 7)  # beyond, the last entry
 
 
 class Spoiling(NamedTuple):
@@ -157,7 +158,7 @@ def _spoiling_table(
     echo, fields, times = (np.linspace(*axis) for axis in axes)
     angles = np.minimum(flip[:, None, None] * fields[:, None], math.radians(89.0))
     ideal = np.asarray(spoiled_gradient_echo(angles, tr, np.exp(times)))
-    real = [rf_spoiled(angles, tr, np.exp(times), math.exp(one), spoiling.increment) for one in echo]
+    real = [rf_spoiled(angles, tr, np.exp(times), math.exp(one), spoiling.increment, ENOUGH) for one in echo]
     known = np.broadcast_to(np.where(t2 > 0, t2, np.nan), shape).reshape(-1, 1)
     return axes, np.stack(real, axis=1) / ideal[:, None], known
 

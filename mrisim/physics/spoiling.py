@@ -16,14 +16,13 @@ from mrisim._types import Array, Float
 from mrisim.physics.signals import look_locker_time_constant, spoiled_gradient_echo
 
 INCREMENT = math.radians(117.0)
-SETTLED = 7.0  # T1* from the start, which is Ernst's state
-STIRRED = 40.0  # T2 from the start, in which coherences that T1 keeps have died; both leave 1e-6 of M0
+OFF = 1e-2  # how far Ernst's state, the start, may be from the end
+STIRRED = 4.5  # T2 take so many times as long as T1* to settle, because T1 keeps what they store
 _ATOMS = 64  # of a chunk, whose states stay in a core's cache
-DEPTH = 10.0  # orders kept, in units of T2/TR
 
 
 def rf_spoiled(
-    flip: ArrayLike, tr: float, t1: ArrayLike, t2: float, increment: float = INCREMENT
+    flip: ArrayLike, tr: float, t1: ArrayLike, t2: float, increment: float = INCREMENT, tolerance: float = 1e-6
 ) -> Float[np.ndarray, "*shape"]:
     """Magnitude right after the pulse in the steady state, averaged over whole cycles of dephasing per TR.
 
@@ -33,6 +32,8 @@ def rf_spoiled(
         t1: [s].
         t2: One value [s].
         increment: Of the phase increment: pulse n has phase increment · n (n + 1) / 2 [rad].
+
+        tolerance: Absolute error that an early end and dropped orders may make, about.
 
     Returns:
         Per unit proton density.
@@ -46,8 +47,9 @@ def rf_spoiled(
     """
     angle, relaxation = np.broadcast_arrays(np.asarray(flip, dtype=float), np.asarray(t1, dtype=float))
     slowest = float(np.max(look_locker_time_constant(angle, tr, relaxation)))
-    pulses = math.ceil(max(SETTLED * slowest, STIRRED * t2) / tr)
-    orders = max(math.ceil(DEPTH * t2 / tr), 2)
+    constants = math.log(OFF / tolerance)
+    pulses = math.ceil(constants * max(slowest, STIRRED * t2) / tr)
+    orders = max(math.ceil(constants * t2 / tr), 2)
     phases = (increment * np.arange(1, pulses + 1)) % (2 * np.pi)
     start = np.asarray(spoiled_gradient_echo(angle, tr, relaxation)) / np.sin(angle)
     atoms = np.stack([angle.ravel(), np.exp(-tr / relaxation).ravel(), start.ravel()])

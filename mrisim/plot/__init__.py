@@ -9,6 +9,8 @@ from matplotlib.figure import Figure as _Figure
 
 from mrisim.plot.curves import signal as signal
 from mrisim.plot.curves import slice_profile as slice_profile
+from mrisim.plot.dce import concentration as concentration
+from mrisim.plot.dce import input_functions as input_functions
 from mrisim.plot.diagram import sequence as sequence
 from mrisim.plot.diffusion import decay as decay
 from mrisim.plot.diffusion import direction_comparison as direction_comparison
@@ -27,11 +29,13 @@ from mrisim.plot.kspace import trajectory as trajectory
 __all__ = [
     "Compared",
     "Drawn",
+    "concentration",
     "decay",
     "direction_comparison",
     "directions",
     "expectation",
     "image",
+    "input_functions",
     "kspace",
     "map_comparison",
     "overview",
