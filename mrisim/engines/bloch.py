@@ -138,19 +138,41 @@ def _round_up(n: int, step: int) -> int:
 
 
 def relaxation_group(waveform: Waveform, amplitude: float, rate: float, tolerance: float) -> int:
-    """Intervals between two relaxations so that splitting them off costs less than half the tolerance.
+    """Intervals between two relaxations so that splitting them off costs less than the tolerance.
 
-    The error of one group of length h is estimated as h rate theta² / 24 + (h rate)² theta / 6, theta its flip by the
-    transmit field, because relaxation commutes with precession. Errors of groups partly cancel: for the pulses of the
-    library the error measured is 0.4 of the sum or less. It counts relative to the signal, small as the pulse's flip.
+    The error of one group of length h is estimated as h rate theta (theta + phi) / 24 + (h rate)² theta / 6: theta is
+    its flip by the transmit field, phi the angle by which the spins precess meanwhile that are at the edge of the
+    pulse's band. For random pulses of random scans the error measured is 0.1 to 1.4 of the sum. It counts relative to
+    the signal, small as the pulse's flip.
+
+    Args:
+        waveform: Of the pulse.
+        amplitude: Of the pulse [Hz].
+        rate: Transverse relaxation rate [1/s].
+        tolerance: Error that is allowed.
+
+    Source:
+        Strang, SIAM J Numer Anal 5:506 (1968): the error is made of double commutators.
     """
     flips = 2 * np.pi * np.abs(waveform.area * amplitude)
     allowed = tolerance * min(1.0, float(flips.sum()))
     for group in reversed(_GROUP_SIZES):
-        decays, turns = rate * _sums(waveform.dt, group), _sums(flips, group)
-        if np.sum(decays * turns * (turns / 24 + decays / 6)) <= allowed:
+        lengths, turns = _sums(waveform.dt, group), _sums(flips, group)
+        decays, precession = rate * lengths, _band_edge(waveform) * lengths
+        if np.sum(decays * turns * ((turns + precession) / 24 + decays / 6)) <= allowed:
             return group
     return _GROUP_SIZES[0]
+
+
+def _band_edge(waveform: Waveform) -> float:
+    """Frequency to which a pulse reaches, as the root mean square of its spectrum of an even one [rad/s]."""
+    if len(waveform.dt) == 1:
+        return 0.0
+    envelope = waveform.area / waveform.dt
+    change = np.diff(envelope, prepend=0.0, append=0.0)
+    power = np.sum(np.abs(envelope) ** 2 * waveform.dt)
+    slope = np.sum(np.abs(change) ** 2) / float(waveform.dt.mean())
+    return float(np.sqrt(3 * slope / power)) if power > 0 else 0.0
 
 
 def is_short(waveform: Waveform, amplitude: float, frequency: float, spins: Spins, tolerance: float) -> bool:
