@@ -58,16 +58,18 @@ def place_walls(geometry: Geometry, dtype: np.dtype) -> Walls:
     safe = np.where(step > 0, step, 1.0)
     ball = getattr(geometry, "cell", None)
     cell = np.array(geometry.sides) if isinstance(geometry, Labels) else ball() if ball is not None else np.zeros(1)
-    rates = [[0.0 if t is None else 1 / t for t in times] for times in ([m.t1 for m in media], [m.t2 for m in media])]
-    columns = (
-        geometry.length if np.isfinite(geometry.length) else 0.0,
-        cell,
-        step,
-        *rates,
-        2 * geometry.permeability / ((MEAN_STEP_ALONG_AXES if isinstance(geometry, Labels) else MEAN_STEP) * safe),
-    )
+    r1, r2 = ([0.0 if t is None else 1 / t for t in times] for times in ([m.t1 for m in media], [m.t2 for m in media]))
+    mean = MEAN_STEP_ALONG_AXES if isinstance(geometry, Labels) else MEAN_STEP
     labels = geometry.labels if isinstance(geometry, Labels) else np.zeros((1, 1, 1))
-    return Walls(*(np.asarray(c, dtype) for c in columns), np.asarray(labels, np.int32))
+    return Walls(
+        size=np.asarray(geometry.length if np.isfinite(geometry.length) else 0.0, dtype),
+        cell=cell.astype(dtype),
+        step=step.astype(dtype),
+        r1=np.asarray(r1, dtype),
+        r2=np.asarray(r2, dtype),
+        through=(2 * geometry.permeability / (mean * safe)).astype(dtype),
+        labels=labels.astype(np.int32),
+    )
 
 
 def pick(table: Float[Array, " media"], medium: Int[Array, " walkers"]) -> Float[Array, " walkers"]:

@@ -175,6 +175,8 @@ class _Balls:
         if self.permeability > 0 and self.outside is None:
             rule = f"must be 0 where nothing lies outside, but is {self.permeability:g} m/s"
             yield Problem(rule, "Give spacing and outside", path="permeability")
+        if self.outside is not None:
+            yield from _mixed_relaxation((_inner(self), self.outside))
 
     @property
     def media(self) -> tuple[Medium, ...]:
@@ -321,6 +323,7 @@ class Labels:
             yield Problem(f"{rule}, but reach to {self.labels.max(initial=-1)}", path="labels")
         if len(self.sides) != 3 or not all(np.isfinite(s) and s > 0 for s in self.sides):
             yield Problem("must be one or three lengths above 0", path="spacing")
+        yield from _mixed_relaxation(self.media)
 
     @property
     def sides(self) -> tuple[float, ...]:
@@ -391,6 +394,14 @@ def longest_step(geometry: Geometry) -> float:
 
 def _inner(part: Any) -> Medium:
     return Medium(diffusion=part.diffusion, t1=part.t1, t2=part.t2)
+
+
+def _mixed_relaxation(media: tuple[Medium, ...]) -> Iterator[Problem]:
+    for name in ("t1", "t2"):
+        given = [getattr(medium, name) is not None for medium in media]
+        if any(given) and not all(given):
+            rule = f"must be given for all {len(given)} media or for none, but is given for {sum(given)}"
+            yield Problem(rule, path=name)
 
 
 def _fill(part: Any, **dimensions: units.Dimension) -> None:

@@ -143,8 +143,9 @@ def _step_problems(geometry: Geometry, asked: float | str | None) -> Iterator[Pr
     if asked is None or float(asked) <= longest * (1 + 1e-9):
         return
     rule = f"must be at most {units.show(longest, units.TIME, digits=3)} for {reason}"
-    remedy = f"Use time_step='{units.show(longest, units.TIME, digits=2)}' or less, or leave it out"
-    yield Problem(f"{rule}, but is {units.show(float(asked), units.TIME)}", remedy, path="time_step")
+    yield Problem(
+        f"{rule}, but is {units.show(float(asked), units.TIME)}", "Shorten it, or leave it out", path="time_step"
+    )
 
 
 def _longest_time(geometry: Geometry) -> tuple[float, str]:
@@ -291,14 +292,17 @@ class _Job:
         if self.kind in ("planes", "cylinder", "sphere", "free") and media:
             r1 = r1 + float(self.walls.r1[0])
             r2 = r2 + float(self.walls.r2[0])
-        columns = (phantom.df + spread, phantom.b1, r1, r2)
+        df, b1, r1, r2 = (np.asarray(c)[spin].astype(cast) for c in (phantom.df + spread, phantom.b1, r1, r2))
         return walk.Spins(
-            number,
-            split(np.asarray(phantom.position)[spin].T, cast),
-            self._steps(spin).astype(cast),
-            *(np.asarray(c)[spin].astype(cast) for c in columns),
-            np.real(weights).astype(cast),
-            np.imag(weights).astype(cast),
+            number=number,
+            place=split(np.asarray(phantom.position)[spin].T, cast),
+            step=self._steps(spin).astype(cast),
+            df=df,
+            b1=b1,
+            r1=r1,
+            r2=r2,
+            real=np.real(weights).astype(cast),
+            imag=np.imag(weights).astype(cast),
         )
 
     def _steps(self, spin: np.ndarray) -> np.ndarray:

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from mrisim.engines.walk_steps import (
-    LONGEST_STEP,
     MEAN_STEP,
     MEAN_STEP_ALONG_AXES,
     keys,
