@@ -173,7 +173,7 @@ def fingerprint_dictionary(
 
 @lru_cache(maxsize=4)
 def compressed_dictionary(seq: Sequence, slice_profile: bool = True) -> tuple[Dictionary, np.ndarray]:
-    """The dictionary of a sequence on its leading singular vectors, and these: (pulses, rank). Kept for the next call."""
+    """The dictionary of a sequence on its leading singular vectors, and these, (pulses, rank). Kept for the next call."""
     return fingerprint_dictionary(seq, slice_profile=slice_profile).compressed(LOST)
 
 
@@ -246,7 +246,7 @@ def _inverted(train: Train, t1: np.ndarray, t2: np.ndarray, place: Float[np.ndar
     pulse = SlicePulse(flip=np.pi, phase=0.0, program=train.program, row=train.inversion)
     maps = pulse.maps(place[None], np.ones(1), t1, t2)
     end = np.real(maps.e + maps.recovery)[:, 0, 0]
-    return 1 + (end - 1) * np.exp(pulse.sides[1] / t1)
+    return np.asarray(1 + (end - 1) * np.exp(pulse.sides[1] / t1))
 
 
 def _signals(
