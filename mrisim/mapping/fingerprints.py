@@ -173,7 +173,7 @@ def fingerprint_dictionary(
 
 @lru_cache(maxsize=4)
 def compressed_dictionary(seq: Sequence, slice_profile: bool = True) -> tuple[Dictionary, np.ndarray]:
-    """The dictionary of a sequence on its leading singular vectors, and these, (pulses, rank). Kept for the next call."""
+    """The dictionary of a sequence on its leading singular vectors; and these, (pulses, rank). Kept for the next."""
     return fingerprint_dictionary(seq, slice_profile=slice_profile).compressed(LOST)
 
 
