@@ -58,7 +58,7 @@ def fit_tensor(
     values, vectors = eigensystem(tensors)
     maps = {**invariants(values), "v1": vectors[:, :, 2], "tensor": tensors, "s0": np.exp(found.parameters[:, 0])}
     covariance = found.inverse[:, 1:, 1:] * found.variance[:, None, None]
-    errors = _errors(values, vectors, covariance)
+    errors = errors_of_invariants(values, vectors, covariance)
     errors["s0"] = np.sqrt(found.inverse[:, 0, 0] * found.variance) * maps["s0"]
     return log_result(found, shape, maps, errors)
 
@@ -77,7 +77,9 @@ def require_rank(design: Float[np.ndarray, "n p"], remedy: str) -> None:
         raise ConsistencyError(Problem(rule, remedy, "b"))
 
 
-def _errors(values: np.ndarray, vectors: np.ndarray, covariance: Float[np.ndarray, "n 6 6"]) -> dict[str, np.ndarray]:
+def errors_of_invariants(
+    values: Float[np.ndarray, "n 3"], vectors: Float[np.ndarray, "n 3 3"], covariance: Float[np.ndarray, "n 6 6"]
+) -> dict[str, np.ndarray]:
     """Standard errors of the invariants, by the slopes of the eigenvalues: dλ = vᵀ dD v."""
     v = vectors
     slopes = np.stack(

@@ -6,7 +6,9 @@ from scipy.spatial.transform import Rotation
 
 from mrisim.errors import ConsistencyError
 from mrisim.mapping import diffusion
+from mrisim.mapping.diffusion.tensor import errors_of_invariants
 from mrisim.mapping.diffusion.weights import shells
+from mrisim.physics.tensors import eigensystem
 
 EPS = np.finfo(float).eps
 UM = 1e-9  # µm²/ms [m²/s]
@@ -154,11 +156,20 @@ class TestTensor:
         tensor, _ = turned((1.5, 0.5, 0.3))
         noise, n = 0.004, 2000
         signal = attenuation(b, u, tensor) + GENERATOR.normal(0.0, noise, (n, len(b)))
-        found = diffusion.fit_tensor(signal, b, u)
+        found = diffusion.fit_tensor(30.0 * signal, b, u)  # whatever the scale
         for name in ("fa", "md", "ad", "rd"):
             spread = found[name].std()
             assert found.standard_error[name].mean() == pytest.approx(spread, rel=0.08), name  # 4 / sqrt(2 n), slopes
         assert abs(found["fa"].mean() - float(diffusion.fit_tensor(attenuation(b, u, tensor), b, u)["fa"])) < 0.002
+
+    def test_off_diagonal_elements_count_twice_in_the_errors(self) -> None:
+        """Of a fibre along x = y, D_xy alone moves the largest eigenvalue by 2 v_x v_y = 1 and the next by -1."""
+        values, vectors = eigensystem(np.array([[1.0, 1.0, 0.3, 0.7, 0.0, 0.0]]))
+        covariance = np.zeros((1, 6, 6))
+        covariance[0, 3, 3] = 0.04
+        found = errors_of_invariants(values, vectors, covariance)
+        assert found["ad"].item() == pytest.approx(0.2)
+        assert found["md"].item() == pytest.approx(0.0, abs=1e-8)  # a square root of rounding
 
     @pytest.mark.parametrize(
         ("count", "message"),
