@@ -10,7 +10,7 @@ Grammar (every length, time and angle with its unit):
       name: {sequence: name or file, set: {parameter: value}, each: {parameter: [values]}, simulation: {…}, bids: T1w}
     maps:
       name: {fit: …, from: scan, options of the fit}
-    simulation: {isochromats, voxel, coils, noise, pulses, spoiling}
+    simulation: {isochromats, voxel, coils, noise, engine, pulses, spoiling, injection}
     report: {truth: true}
 
 `each` runs the sequence once per value and stacks the images into one series; several parameters with lists of one
@@ -49,6 +49,9 @@ class ScanSimulationModel(_Model):
     coils: int | None = Field(default=None, ge=1, le=256, description="elements of the receive array")
     noise: str | float | None = Field(default=None, description="standard deviation, or a text such as snr 50")
     engine: Literal["bloch", "epg"] | None = None
+    injection: str | None = Field(
+        default=None, description="time of the contrast agent since the start of the scan, such as 30 s or -5 min"
+    )
     pulses: Literal["shaped", "ideal"] | None = None
     spoiling: Literal["gradient", "ideal"] | None = None
 

@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from mrisim.data import Image, ParameterMap, Phantom, RawData
 from mrisim.errors import ConsistencyError, Finding, MrisimError, Problem, SpecError
 from mrisim.events.blocks import Sequence
@@ -29,13 +31,15 @@ from mrisim.simulate import hosts, simulate
 from mrisim.simulate.need import memory_need, memory_text
 
 DEFAULT_PHANTOM = "brain"
+WEIGHTED = 50e6  # b value from which a sequence is taken to be made for diffusion [s/m²]
 DEFAULTS: dict[str, Any] = {
-    "engine": "bloch",
+    "engine": None,
     "pulses": "shaped",
     "spoiling": "gradient",
     "dtype": "float32",
     "coils": None,
     "noise": 0.0,
+    "injection": None,
     "seed": 0,
     "memory": None,
     "voxel": None,
@@ -56,6 +60,7 @@ def run(
     dtype: Literal["float32", "float64"] | None = None,
     coils: int | str | None = None,
     noise: float | str | None = None,
+    injection: float | str | None = None,
     seed: int | None = None,
     memory: str | int | None = None,
     voxel: str | float | None = None,
@@ -76,12 +81,14 @@ def run(
         out: Folder for files, figures and report; nothing is written without it.
         set: Parameters of the sequence (of every scan of a protocol), SI or text with unit.
         field: Field strength that tissues are looked up at [T]; default: the phantom's own.
-        engine: "bloch" (default) or "epg", as in `simulate`.
+        engine: "bloch" or "epg", as in `simulate`. Default: "epg" where a sequence weights diffusion and the phantom has
+            some, else "bloch".
         pulses: "shaped" (default) or "ideal".
         spoiling: "gradient" (default) or "ideal".
         dtype: "float32" (default) or "float64".
         coils: Elements of the receive array; one uniform coil by default.
         noise: Standard deviation of one sample, or a text such as "snr 50".
+        injection: When the phantom's contrast agent is injected, since the start of each scan [s]; none by default.
         seed: Of the noise; each run of a sequence adds its own number.
         memory: Budget such as "4 GiB".
         voxel: Side of a voxel in the plane [m].
@@ -107,7 +114,7 @@ def run(
     """
     given = {
         "engine": engine, "pulses": pulses, "spoiling": spoiling, "dtype": dtype, "coils": coils, "noise": noise,
-        "seed": seed, "memory": memory, "voxel": voxel, "isochromats": isochromats,
+        "injection": injection, "seed": seed, "memory": memory, "voxel": voxel, "isochromats": isochromats,
     }  # fmt: skip
     protocol = _protocol(name_or_path, set or {})
     options = {key: value for key, value in given.items() if value is not None}
@@ -229,17 +236,19 @@ def _scan(
     clock: Clock,
     output: Output | None,
 ) -> ScanResult:
-    chosen = {key: options[key] for key in ("engine", "pulses", "spoiling", "dtype", "coils", "noise", "memory")}
+    chosen = {
+        key: options[key] for key in ("engine", "pulses", "spoiling", "dtype", "coils", "noise", "injection", "memory")
+    }
     raws, images = [], []
     for number, seq in enumerate(sequences):
         what = scan.name if len(sequences) == 1 else f"{scan.name} {number + 1} of {len(sequences)}"
         with clock.phase("sample", f"{what}: phantom"):
             imaged = with_images(seq) if is_pulseq(scan.sequence) else seq
             phantom = source.sample(imaged, options["isochromats"], options["spoiling"])
-        chosen["seed"] = int(options["seed"]) + number
-        place = None if output is None or options["engine"] != "bloch" else output.checkpoint(scan.name, number)
-        chosen["checkpoint"] = place
-        if options["engine"] == "bloch":
+        engine = options["engine"] or _engine_for(seq, phantom)
+        place = None if output is None or engine != "bloch" else output.checkpoint(scan.name, number)
+        chosen |= {"seed": int(options["seed"]) + number, "engine": engine, "checkpoint": place}
+        if engine == "bloch":
             asked = {key: options[key] for key in ("pulses", "coils", "dtype", "memory")}
             need, budget = memory_need(seq, phantom, **asked)
             clock.note(f"{what}: {phantom.n_spins:,} isochromats need {memory_text(need)}, of {memory_text(budget)}")
@@ -257,6 +266,14 @@ def _scan(
     with clock.phase("reconstruct", f"{scan.name}: stacking"):
         image = stack(images, scan.name) if len(images) > 1 else images[0] if images else None
     return ScanResult(name=scan.name, sequences=sequences, raw=tuple(raws), phantom=phantom, image=image)
+
+
+def _engine_for(seq: Sequence, phantom: Phantom) -> str:
+    """The phase graph where a sequence weights the diffusion of the phantom, which isochromats at rest do not show."""
+    if not np.any(phantom.diffusion):
+        return "bloch"
+    weighting = np.trace(seq.b_matrix(), axis1=1, axis2=2)
+    return "epg" if np.nanmax(weighting, initial=0.0) > WEIGHTED else "bloch"
 
 
 def _inferred(raw: RawData, seq: Sequence) -> tuple[RawData, list[Image]]:

@@ -101,7 +101,7 @@ def simulate(
     budget = None if memory is None else parse_memory(memory)
     level = Noise.of(noise)
     check_fit(seq, phantom)
-    injected = injection_time(injection, phantom)
+    injected = injection_time(injection, phantom, engine)
     begin = time.perf_counter()
     program = program_of(seq, pulses)
     lowered = time.perf_counter()

@@ -45,10 +45,11 @@ def groups_of(
         without: Readout classes that are encoded elsewhere.
     """
     alike: dict[Any, list[tuple[np.ndarray, matrix.Train, np.ndarray]]] = {}
+    most = _most_rows(program, stop - start)
     for index, rows, chosen in rows_of(program, start, stop):
         if index in without:
             continue
-        padded = np.pad(rows, (0, _bucket(len(rows)) - len(rows)), mode="edge").astype(np.int32)
+        padded = np.pad(rows, (0, _filled(len(rows), most[index]) - len(rows)), mode="edge").astype(np.int32)
         for first, train in _sample_blocks(program.readouts[index], dtype):
             n = int(train.coarse.delay.shape[0]) * (1 if train.fine is None else int(train.fine.delay.shape[0]))
             where = np.full((len(padded), n), program.n_samples)
@@ -68,9 +69,20 @@ def rows_of(program: Program, start: int, stop: int) -> Iterator[tuple[int, np.n
             yield index, np.asarray(readout.step)[chosen] - start, chosen
 
 
-def _bucket(n: int) -> int:
-    """Rows that n are filled up to, so that a sweep compiles once: 1, 2, 4, or a multiple of 8."""
-    return 1 << (n - 1).bit_length() if n < 8 else -(-n // 8) * 8
+def _most_rows(program: Program, length: int) -> list[int]:
+    """Of each readout class, the rows of the segment that holds most of them."""
+    return [int(np.bincount(readout.step // length).max()) for readout in program.readouts]
+
+
+def _filled(n: int, most: int) -> int:
+    """Rows that n are filled up to, so that a sweep compiles once and segments that are sampled in part share programs.
+
+    The most that a segment holds, as 1, 2, 4 or a multiple of 8; or a quarter of that, or a quarter of the quarter, …
+    """
+    size = 1 << (most - 1).bit_length() if most < 8 else -(-most // 8) * 8
+    while size > 1 and -(-size // 4) >= n:
+        size = -(-size // 4)
+    return size
 
 
 def _sample_blocks(readout: ReadoutClass, dtype: np.dtype) -> Iterable[tuple[int, matrix.Train]]:

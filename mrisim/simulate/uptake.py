@@ -14,7 +14,7 @@ from mrisim.events.moments import k_offsets, pulse_instances
 from mrisim.program import Program
 
 
-def injection_time(injection: float | str | None, phantom: Phantom) -> float | None:
+def injection_time(injection: float | str | None, phantom: Phantom, engine: object) -> float | None:
     """When the agent is injected, since the start of the sequence [s]; None where there is none.
 
     Raises:
@@ -22,6 +22,8 @@ def injection_time(injection: float | str | None, phantom: Phantom) -> float | N
     """
     if injection is None:
         return None
+    if engine != "bloch":
+        raise ConsistencyError(Problem("must be left out of other engines than bloch, but is given", path="injection"))
     if phantom.uptake is None:
         rule = "must be left out where no tissue takes up a contrast agent, but is given"
         raise ConsistencyError(Problem(rule, "Take a phantom with an agent, such as brain_tumour", path="injection"))

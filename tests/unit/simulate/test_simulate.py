@@ -210,7 +210,7 @@ def test_ten_million_isochromats_stay_within_their_memory():
         phantom = mr.Phantom(**{
             "position": position, "weight": np.ones(n), "pd": np.ones(n), "t1": np.full(n, 1.0),
             "t2": generator.uniform(0.05, 0.1, n), "df": np.zeros(n), "b1": np.ones(n), "t2_prime": np.full(n, np.inf),
-            "lorentz": np.zeros(n), "diffusion": np.zeros((n, 1)),
+            "lorentz": np.zeros(n), "diffusion": np.zeros((n, 1)), "curve": np.zeros(n, np.int32),
         })
         seq = mr.load_sequence("spin_echo", matrix=[16, 2])
         raw = mr.simulate(seq, phantom, memory="4 GiB")
