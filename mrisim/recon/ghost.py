@@ -12,8 +12,12 @@ import numpy as np
 from scipy import fft
 
 from mrisim._types import Complex, Float, Int
-from mrisim.data import RawData
+from mrisim.data import RawData, ReconSpec
 from mrisim.errors import ConsistencyError, Problem
+from mrisim.recon.ramps import even_lines
+
+_DELAY_STEPS = 4
+_COLUMNS = ("dwell", "te", "ti", "ts", "tr", "flip", "b_matrix")
 
 
 def remove_ghost(raw: RawData) -> RawData:
@@ -33,41 +37,56 @@ def remove_ghost(raw: RawData) -> RawData:
     reference = (table.label("NAV") != 0) & (table.label("NOISE") == 0)
     if not reference.any():
         return raw
-    lines = np.flatnonzero((table.label("NOISE") == 0) & ~((table.label("REF") != 0) & (table.label("IMA") == 0)))
-    backwards = _backwards(raw)
-    signal = np.array(raw.signal)
+    backwards, signal = _backwards(raw), np.array(raw.signal)
     group = np.cumsum(np.diff(reference.astype(int), prepend=0) == 1)  # counts runs of reference lines
+    other = ~reference & (table.label("NOISE") == 0)
     for number in range(1, int(group.max()) + 1):
-        members = np.flatnonzero(reference & (group == number))
-        corrected = lines[(group[lines] == number) & ~reference[lines]]
-        phase = _phase(raw, members, backwards)
-        for row in corrected:
-            part = _part(raw, row)
-            sense = -1.0 if backwards[row] else 1.0
-            order = slice(None, None, -1) if backwards[row] else slice(None)
-            line = _to_image(signal[:, part][:, order]) * np.exp(0.5j * sense * phase)
-            signal[:, part] = _to_kspace(line)[:, order]
-    return replace(raw, signal=signal.astype(raw.signal.dtype))
+        phase = _phase(raw, np.flatnonzero(reference & (group == number)), backwards)
+        for way in (False, True):
+            rows = np.flatnonzero(other & (group == number) & (backwards == way))
+            samples = _samples(raw, rows, len(phase))[:, :: -1 if way else 1]
+            turn = np.exp(-0.5j * phase if way else 0.5j * phase)
+            signal[:, samples] = _to_kspace(_to_image(signal[:, samples]) * turn)
+    return replace(raw, signal=signal)
 
 
-def find_delay(even: RawData, raw: RawData) -> float:
-    """Time by which gradients lag behind the samples, from the reference lines; zero without them [s].
+def find_delay(raw: RawData, spec: ReconSpec) -> float:
+    """Time by which gradients lag behind samples on ramps, from the reference lines; zero without them [s].
 
-    Args:
-        even: Raw data with samples in equal steps.
-        raw: The same as sampled, for the gradient.
+    A shift of k on the flat top is one of less on the ramps, so the delay is found in steps, each of which leaves about
+    six per cent.
     """
-    table = even.readouts
-    reference = np.flatnonzero((table.label("NAV") != 0) & (table.label("NOISE") == 0))
-    if len(reference) == 0:
+    table = raw.readouts
+    rows = np.flatnonzero((table.label("NAV") != 0) & (table.label("NOISE") == 0))
+    if len(rows) == 0:
         return 0.0
-    backwards = _backwards(even)
-    line = np.asarray(even.k)[_part(even, reference[0])] @ even.geometry.rotation[:, 0]
-    slope = np.diff(_phase(even, reference, backwards)[:2])[0]
-    shift = -slope / (2 * np.pi) * abs(line[-1] - line[0]) / (len(line) - 1) * len(line) / 2  # of k, each way [1/m]
-    first = _part(raw, int(np.flatnonzero(raw.readouts.label("NAV") != 0)[0]))
-    along = np.asarray(raw.k)[first] @ raw.geometry.rotation[:, 0]
-    return float(shift / np.abs(np.gradient(along, np.asarray(raw.time)[first])).max())
+    lines = _only(raw, rows)
+    along, time = np.asarray(lines.k) @ raw.geometry.rotation[:, 0], np.asarray(lines.time)
+    fastest = float(np.abs(np.diff(along[: table.count[rows[0]]]) / np.diff(time[: table.count[rows[0]]])).max())
+    delay = 0.0
+    for _ in range(_DELAY_STEPS):
+        even = even_lines(lines, spec, delay)
+        n = len(even.time) // len(rows)
+        step = abs(float((even.k[1] - even.k[0]) @ raw.geometry.rotation[:, 0]))
+        phase = _phase(even, np.arange(len(rows)), _backwards(even))
+        delay -= float(phase[1] - phase[0]) / (2 * np.pi) * n * step / 2 / fastest  # half of the shift is each way's
+    return delay
+
+
+def _only(raw: RawData, rows: Int[np.ndarray, " lines"]) -> RawData:
+    """Those readouts and their samples."""
+    table = raw.readouts
+    count = np.asarray(table.count)[rows]
+    starts = np.asarray(table.start)[rows]
+    samples = np.concatenate([first + np.arange(n) for first, n in zip(starts, count, strict=True)])
+    columns = {name: np.asarray(getattr(table, name))[rows] for name in _COLUMNS}
+    labels = {name: np.asarray(values)[rows] for name, values in table.labels.items()}
+    start = np.cumsum(count) - count
+    return replace(
+        raw, signal=np.asarray(raw.signal)[:, samples], k=np.asarray(raw.k)[samples],
+        time=np.asarray(raw.time)[samples],
+        readouts=replace(table, start=start, count=count, labels=labels, **columns),
+    )  # fmt: skip
 
 
 def _phase(raw: RawData, members: Int[np.ndarray, " lines"], backwards: np.ndarray) -> Float[np.ndarray, " columns"]:
@@ -86,8 +105,18 @@ def _phase(raw: RawData, members: Int[np.ndarray, " lines"], backwards: np.ndarr
 
 
 def _mean(raw: RawData, rows: np.ndarray, backwards: np.ndarray) -> Complex[np.ndarray, "coils columns"]:
-    parts = [np.asarray(raw.signal)[:, _part(raw, row)] for row in rows]
-    return np.mean([part[:, ::-1] if backwards[row] else part for row, part in zip(rows, parts, strict=True)], axis=0)
+    samples = _samples(raw, rows, int(raw.readouts.count[rows[0]]))
+    samples = np.where(backwards[rows][:, None], samples[:, ::-1], samples)
+    return np.asarray(raw.signal)[:, samples].mean(axis=1)
+
+
+def _samples(raw: RawData, rows: np.ndarray, n: int) -> Int[np.ndarray, "lines n"]:
+    """Indices of the samples of lines that are all of one length."""
+    count = np.asarray(raw.readouts.count)[rows]
+    if (count != n).any():
+        rule = f"must have the {n} samples of its reference lines, but has {count[count != n][0]}"
+        raise ConsistencyError(Problem(rule, "Read reference lines like those of the image", path="NAV"))
+    return np.asarray(raw.readouts.start)[rows][:, None] + np.arange(n)
 
 
 def _backwards(raw: RawData) -> np.ndarray:
@@ -95,11 +124,6 @@ def _backwards(raw: RawData) -> np.ndarray:
     start = np.asarray(raw.readouts.start)
     last = start + np.asarray(raw.readouts.count) - 1
     return (np.asarray(raw.k)[last] - np.asarray(raw.k)[start]) @ raw.geometry.rotation[:, 0] < 0
-
-
-def _part(raw: RawData, row: int) -> slice:
-    start = int(raw.readouts.start[row])
-    return slice(start, start + int(raw.readouts.count[row]))
 
 
 def _to_image(line: np.ndarray) -> np.ndarray:

@@ -15,12 +15,11 @@ from mrisim.recon.cartesian import CartesianLayout
 from mrisim.recon.ghost import find_delay, remove_ghost
 from mrisim.recon.infer import infer_recon
 from mrisim.recon.placement import COVERAGE, place
-from mrisim.recon.ramps import even_lines
+from mrisim.recon.ramps import even_lines, uneven
 
 METHODS = ("cartesian", "gridding", "lowrank")
 WINDOWS = ("none", "hann", "hamming", "tukey")
 COMBINATIONS = ("adaptive", "rss")
-_DELAY_STEPS = 3  # each leaves about 6 % of the delay
 GHOSTS = ("reference", "keep")
 
 
@@ -178,16 +177,10 @@ def _check_field(raw: RawData, spec: ReconSpec, field: np.ndarray) -> list[Probl
 
 def _lines(raw: RawData, spec: ReconSpec) -> RawData:
     """Lines in equal steps, and without what tells backward from forward ones."""
-    even = even_lines(raw, spec)
-    if spec.ghost == "keep":
-        return even
-    if even is raw:
-        return remove_ghost(raw)
-    delay = 0.0  # on a ramp it moves k by less than on the flat top, so it is taken away before the interpolation
-    for _ in range(_DELAY_STEPS):
-        delay += find_delay(even, raw)
-        even = even_lines(raw, spec, delay)
-    return remove_ghost(even)
+    corrected = spec.ghost == "reference"
+    if uneven(raw, spec):
+        raw = even_lines(raw, spec, find_delay(raw, spec) if corrected else 0.0)
+    return remove_ghost(raw) if corrected else raw
 
 
 def _coil_images(

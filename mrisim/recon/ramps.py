@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from mrisim._types import Float
+from mrisim._types import Float, Int
 from mrisim.data import RawData, ReconSpec
 from mrisim.errors import ConsistencyError, Problem
 
@@ -19,8 +19,17 @@ MARGIN = 1.5  # fields of view that the object may fill, as far as the samples c
 RIDGE = 1e-5  # of the interpolation: samples are more crowded on ramps than they need to be
 
 
+def uneven(raw: RawData, spec: ReconSpec) -> bool:
+    """Whether readouts advance in steps that differ along a line."""
+    rows, along = _lines(raw), _along(raw)
+    for index in _by_count(raw, rows):
+        if (np.ptp(np.abs(np.diff(along[index], axis=1)), axis=1) * spec.fov[0] > UNEVEN).any():
+            return True
+    return False
+
+
 def even_lines(raw: RawData, spec: ReconSpec, delay: float = 0.0) -> RawData:
-    """Raw data whose readouts advance in equal steps; itself where they do so already.
+    """Raw data whose readouts advance in equal steps.
 
     Navigators are interpolated like lines of the image; noise measurements are left out.
 
@@ -32,36 +41,48 @@ def even_lines(raw: RawData, spec: ReconSpec, delay: float = 0.0) -> RawData:
     Raises:
         ConsistencyError: steps longer than 1 / fov, or lines that do not reach the edge of k-space.
     """
-    table = raw.readouts
-    rows = np.flatnonzero((table.label("NOISE") == 0) & (np.asarray(table.count) > 2))
-    starts, counts = np.asarray(table.start)[rows], np.asarray(table.count)[rows]
-    read = raw.geometry.rotation[:, 0]
-    along = np.asarray(raw.k) @ read
-    if len(rows) == 0 or not _uneven(along, starts, counts, spec):
-        return raw
-    step = max(float(np.abs(np.diff(along[s : s + n])).max()) for s, n in zip(starts, counts, strict=True))
+    rows, along, time = _lines(raw), _along(raw), np.asarray(raw.time)
+    groups = _by_count(raw, rows)
+    step = max(float(np.abs(np.diff(along[index], axis=1)).max()) for index in groups)
     support = min(1.0 / step, MARGIN * spec.fov[0])
     grid = _grid(step, support, spec)
-    across = np.asarray(raw.k) - along[:, None] * read
-    nominal, along = along, along - delay * _speed(along, np.asarray(raw.time), starts, counts)
-    signal, k, time, stored = [], [], [], {}
-    for row, start, count in zip(rows, starts, counts, strict=True):
-        part = slice(start, start + count)
-        line = grid if along[part][-1] > along[part][0] else grid[::-1]
-        key = np.round(along[part] * spec.fov[0], 6).tobytes()
-        if key not in stored:
-            _check_reach(nominal[part], grid, row)
-            stored[key] = interpolation(along[part], line, support)
-        signal.append(np.asarray(raw.signal)[:, part] @ stored[key].T)
-        k.append(_along(along[part], across[part], line) + line[:, None] * read)
-        time.append(_along(along[part], np.asarray(raw.time)[part, None], line)[:, 0])
+    read, width = raw.geometry.rotation[:, 0], len(grid)
+    values = np.column_stack([np.asarray(raw.k) - along[:, None] * read, time])  # k across the line, and time
+    signal = np.empty((raw.signal.shape[0], len(rows) * width), dtype=raw.signal.dtype)
+    others = np.empty((len(rows) * width, 4))
+    row_of = {int(start): row for row, start in enumerate(np.asarray(raw.readouts.start)[rows])}
+    for index in groups:
+        nominal = along[index]
+        _check_reach(nominal, grid)
+        lines = nominal - delay * np.gradient(nominal, axis=1) / np.gradient(time[index], axis=1)
+        _, first, kind = np.unique(np.round(lines * spec.fov[0], 6), axis=0, return_index=True, return_inverse=True)
+        for number, pattern in enumerate(first):
+            samples = index[kind.ravel() == number]
+            wanted = grid if nominal[pattern, -1] > nominal[pattern, 0] else grid[::-1]
+            into = np.array([row_of[int(start)] for start in samples[:, 0]])[:, None] * width + np.arange(width)
+            weights = interpolation(lines[pattern], wanted, support).T.astype(np.real(raw.signal).dtype)
+            signal[:, into] = np.asarray(raw.signal)[:, samples] @ weights
+            others[into] = _between(lines[pattern], values[samples], wanted)
+            others[into, :3] += wanted[:, None] * read
     return replace(
-        raw,
-        signal=np.concatenate(signal, axis=1).astype(raw.signal.dtype),
-        k=np.concatenate(k),
-        time=np.concatenate(time),
-        readouts=_table(raw, rows, len(grid)),
-    )
+        raw, signal=signal, k=others[:, :3], time=others[:, 3], readouts=_table(raw, rows, width)
+    )  # fmt: skip
+
+
+def _lines(raw: RawData) -> Int[np.ndarray, " lines"]:
+    """Rows of the readout table that are lines."""
+    return np.flatnonzero((raw.readouts.label("NOISE") == 0) & (np.asarray(raw.readouts.count) > 2))
+
+
+def _along(raw: RawData) -> Float[np.ndarray, " samples"]:
+    """k along read of every sample [1/m]."""
+    return np.asarray(raw.k) @ raw.geometry.rotation[:, 0]
+
+
+def _by_count(raw: RawData, rows: Int[np.ndarray, " lines"]) -> list[Int[np.ndarray, "lines samples"]]:
+    """Indices of the samples of lines, for each length that lines have."""
+    starts, counts = np.asarray(raw.readouts.start)[rows], np.asarray(raw.readouts.count)[rows]
+    return [starts[counts == n][:, None] + np.arange(n) for n in np.unique(counts)]
 
 
 def interpolation(
@@ -85,20 +106,6 @@ def interpolation(
     return np.linalg.solve(gram, np.sinc(support * (samples[:, None] - wanted[None, :]))).T
 
 
-def _speed(along: np.ndarray, time: np.ndarray, starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """How fast k runs along read at each sample: the read gradient [1/m/s]."""
-    speed = np.zeros(len(along))
-    for start, count in zip(starts, counts, strict=True):
-        part = slice(start, start + count)
-        speed[part] = np.gradient(along[part], time[part])
-    return speed
-
-
-def _uneven(along: np.ndarray, starts: np.ndarray, counts: np.ndarray, spec: ReconSpec) -> bool:
-    steps = (np.abs(np.diff(along[s : s + n])) for s, n in zip(starts, counts, strict=True))
-    return any(float(np.ptp(step)) * spec.fov[0] > UNEVEN for step in steps)
-
-
 def _grid(step: float, support: float, spec: ReconSpec) -> np.ndarray:
     """Places along the line [1/m]: columns for the whole support, at least those of the image."""
     columns, fov = spec.matrix[0], spec.fov[0]
@@ -109,18 +116,23 @@ def _grid(step: float, support: float, spec: ReconSpec) -> np.ndarray:
     return (np.arange(width) - width // 2) * columns / (fov * width)
 
 
-def _check_reach(samples: np.ndarray, grid: np.ndarray, row: int) -> None:
+def _check_reach(lines: np.ndarray, grid: np.ndarray) -> None:
     half = 0.5 * (grid[1] - grid[0])
-    if samples.min() > grid[0] + half or samples.max() < grid[-1] - half:
-        reach = f"{samples.min():.6g} to {samples.max():.6g} 1/m"
-        rule = f"samples must reach from {grid[0]:.6g} to {grid[-1]:.6g} 1/m, but those of readout {row} run from "
+    short = (lines.min(axis=1) > grid[0] + half) | (lines.max(axis=1) < grid[-1] - half)
+    if short.any():
+        worst = lines[np.argmax(short)]
+        rule = f"samples must reach from {grid[0]:.6g} to {grid[-1]:.6g} 1/m, but those of a readout run from "
+        reach = f"{worst.min():.6g} to {worst.max():.6g} 1/m"
         raise ConsistencyError(Problem(rule + reach, "Sample more of the ramps, or lower the matrix", path="k"))
 
 
-def _along(samples: np.ndarray, values: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Columns of values that belong to samples, at other places of the line."""
+def _between(samples: np.ndarray, values: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Values (lines, samples, columns) at other places of their line, straight between samples."""
     order = np.argsort(samples)
-    return np.stack([np.interp(wanted, samples[order], column[order]) for column in values.T], axis=1)
+    ascending = samples[order]
+    after = np.clip(np.searchsorted(ascending, wanted), 1, len(samples) - 1)
+    share = np.clip((wanted - ascending[after - 1]) / (ascending[after] - ascending[after - 1]), 0.0, 1.0)[:, None]
+    return values[:, order[after - 1]] * (1 - share) + values[:, order[after]] * share
 
 
 def _table(raw: RawData, rows: np.ndarray, width: int):

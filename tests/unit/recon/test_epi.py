@@ -12,7 +12,7 @@ from mrisim.errors import ConsistencyError
 from mrisim.events.moments import readout_instances
 from mrisim.events.readouts import readout_table
 from mrisim.recon import partial, reconstruct
-from mrisim.recon.ramps import MARGIN, even_lines, interpolation
+from mrisim.recon.ramps import MARGIN, interpolation, uneven
 
 FOV = 0.22
 CENTER, AXES = (0.021, -0.013), (0.045, 0.06)
@@ -83,13 +83,14 @@ def test_interpolation_of_crowded_samples_is_that_of_the_object():
     assert np.linalg.norm(weights, axis=1).max() < 1.5
 
 
-def test_lines_in_equal_steps_are_not_touched(scans):
+def test_lines_in_equal_steps_are_told_from_ramps(scans):
     raw = scans.acquire(lambda k, *_: scans.point(k, (0.01, 0.02, 0), 1e-6), (16, 16, 1), (FOV, FOV, 4e-3))
-    assert even_lines(raw, raw.recon) is raw
+    assert not uneven(raw, raw.recon)
+    assert uneven(scan(scans, sequence()), sequence().recon)
 
 
 APART = r"samples must be at most 1 / fov apart, but some are 1\.29\d* / fov apart\. Raise the bandwidth or lower"
-SHORT = r"samples must reach from -145\.\d* to .*, but those of readout 0 run from .*\. Sample more of the ramps, or"
+SHORT = r"samples must reach from -145\.\d* to .*, but those of a readout run from .*\. Sample more of the ramps, or"
 
 
 @pytest.mark.parametrize(("change", "message"), [
