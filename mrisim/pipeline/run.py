@@ -81,8 +81,8 @@ def run(
         out: Folder for files, figures and report; nothing is written without it.
         set: Parameters of the sequence (of every scan of a protocol), SI or text with unit.
         field: Field strength that tissues are looked up at [T]; default: the phantom's own.
-        engine: "bloch" or "epg", as in `simulate`. Default: "epg" where a sequence weights the diffusion of the phantom,
-            else "bloch".
+        engine: "bloch" or "epg", as in `simulate`. Default: "epg" where a sequence weights the
+            diffusion of the phantom, else "bloch".
         pulses: "shaped" (default) or "ideal".
         spoiling: "gradient" (default) or "ideal".
         dtype: "float32" (default) or "float64".
