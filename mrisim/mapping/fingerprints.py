@@ -22,7 +22,7 @@ from mrisim.mapping.slice_profile import SlicePulse, slice_places
 from mrisim.physics.fingerprints import bssfp_dictionary, fisp_dictionary
 from mrisim.program import Program, lower
 
-T1_RANGE, T2_RANGE = (0.05, 4.0), (0.005, 2.5)  # of the grid [s]
+T1_RANGE, T2_RANGE = (0.05, 6.0), (0.005, 3.0)  # of the grid [s]
 RATIO = 1.12  # between its points; splines between them are then exact to about 1e-4
 PLACES = 24  # through the slice
 EXTENT = 2.0  # thicknesses that they cover
@@ -147,7 +147,7 @@ def fingerprint_dictionary(
 
     Args:
         seq: Such as mrf_fisp or mrf_bssfp.
-        t1, t2: Grids [s], equidistant in their logarithm; 50 ms to 4 s and 5 ms to 2.5 s where not given.
+        t1, t2: Grids [s], equidistant in their logarithm; 50 ms to 6 s and 5 ms to 3 s where not given.
         slice_profile: Sum over the places through the slice; else all spins see the nominal flip.
 
     Returns:
