@@ -21,6 +21,7 @@ from mrisim.io.mrd import terms
 from mrisim.io.mrd.header import Spaces, header_xml
 from mrisim.recon.infer import infer_recon
 from mrisim.recon.placement import place
+from mrisim.recon.ramps import uneven
 from mrisim.scanner import Scanner
 
 NOISE_SAMPLES = 4096
@@ -128,7 +129,7 @@ def _prepare(raw: RawData) -> _Ready:
     Raises:
         ConsistencyError: the samples do not make an image, and the message says why.
     """
-    if raw.recon is not None and raw.recon.method != "cartesian":
+    if raw.recon is not None and (raw.recon.method != "cartesian" or uneven(raw, raw.recon)):  # ramps: no counter fits
         return _Ready(raw=raw, spaces=_told_spaces(raw, raw.recon.matrix, raw.recon.fov), trajectory=True)
     if raw.recon is not None:
         return _Ready(raw=raw, spaces=_cartesian_spaces(raw, raw.recon))
