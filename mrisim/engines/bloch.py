@@ -326,7 +326,10 @@ def _through_pulse(m: bloch.Vector, step: Steps, propagators: Array) -> bloch.Ve
 def evolve(
     m: bloch.Vector, steps: Steps, propagators: Float[Array, "pulses 4 3 spins"], spins: Spins
 ) -> tuple[bloch.Vector, Float[Array, "steps 2 spins"]]:
-    """Run a segment of steps; emit the magnetisation at each readout, zeros elsewhere."""
+    """Run a segment of steps; emit the magnetisation at each readout, zeros elsewhere.
+
+    For a gradient, the state before each step is remembered and the rest of the step is computed again.
+    """
 
     def body(m, step):
         m = _through_pulse(m, step, propagators)
@@ -335,7 +338,7 @@ def evolve(
         )
         return precess(m, step, spins), emitted
 
-    return jax.lax.scan(body, m, steps)
+    return jax.lax.scan(jax.checkpoint(body, prevent_cse=False), m, steps)
 
 
 @jax.jit

@@ -178,7 +178,9 @@ def propagate(
 
     start = tuple((m[0], m[1], m[2]) for m in columns)
     result, _ = jax.lax.scan(
-        group, start, (steps.relaxation, steps.rotation_x, steps.rotation_y, steps.dt, steps.moment)
+        jax.checkpoint(group, prevent_cse=False),
+        start,
+        (steps.relaxation, steps.rotation_x, steps.rotation_y, steps.dt, steps.moment),
     )
     return jnp.stack([jnp.stack(m) for m in result])
 

@@ -275,11 +275,12 @@ def test_precisions_follow_each_other_without_a_switch():
 
 @pytest.mark.slow
 def test_derivatives_equal_finite_differences():
-    """Of a real number made from the samples, by the scale of six things, in float64."""
+    """Of a real number made from the samples, by the scale of nine things, in float64."""
     seq, source = sequence(n=2), phantom(5)
     program = lower(seq)
     weights = np.random.default_rng(4).normal(size=(2, program.n_samples))
-    names = ("flip", "frequency", "moment", "t2", "df", "position")
+    tissue = ("t1", "t2", "df", "b1", "position")
+    names = ("flip", "frequency", "phase", "moment", *tissue)
 
     def value(scale):
         x = dict(zip(names, scale, strict=True))
@@ -288,8 +289,10 @@ def test_derivatives_equal_finite_differences():
             amplitude=program.pulses.amplitude * x["flip"],
             frequency=program.pulses.frequency * x["frequency"],
         )
-        steps = replace(program.steps, moment=program.steps.moment * x["moment"])
-        changed = replace(source, **{name: getattr(source, name) * x[name] for name in ("t2", "df", "position")})
+        steps = replace(
+            program.steps, moment=program.steps.moment * x["moment"], phase=program.steps.phase * x["phase"]
+        )
+        changed = replace(source, **{name: getattr(source, name) * x[name] for name in tissue})
         s = signal(replace(program, pulses=pulses, steps=steps), changed, dtype="float64")[0]
         return jnp.sum(s.real * weights[0] + s.imag * weights[1])
 
