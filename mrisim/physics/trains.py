@@ -58,9 +58,16 @@ def cpmg(
 
 @partial(jax.jit, static_argnames=("pulses", "states"))
 def rf_spoiled_train(
-    pulses: int, flip: Value, tr: Value, t1: Value, t2: Value, increment: Value, states: int = 256
+    pulses: int,
+    flip: Value,
+    tr: Value,
+    t1: Value,
+    t2: Value,
+    increment: Value,
+    start: Value = 1.0,
+    states: int = 256,
 ) -> Complex[Array, "pulses ..."]:
-    """M⁺ right after each pulse of an RF-spoiled gradient-echo train from equilibrium.
+    """M⁺ right after each pulse of an RF-spoiled gradient-echo train.
 
     The phase of pulse n is increment · n (n + 1) / 2; the receiver follows it. An increment of 0 is an unbalanced
     train without RF spoiling.
@@ -72,6 +79,7 @@ def rf_spoiled_train(
         t1: [s].
         t2: [s].
         increment: Of the phase increment [rad].
+        start: Longitudinal magnetisation before the first pulse [1].
         states: Largest order that is kept; orders beyond T2/TR · ln(1/ε) hold less than ε.
 
     Source:
@@ -82,7 +90,7 @@ def rf_spoiled_train(
         >>> round(float(abs(train[-1])), 3)  # with ideal spoiling 0.059
         0.057
     """
-    flip, tr, t1, t2, increment = _alike(flip, tr, t1, t2, increment)
+    flip, tr, t1, t2, increment, start = _alike(flip, tr, t1, t2, increment, start)
 
     def step(carry: tuple[States, Array, Array], _: None) -> tuple[tuple[States, Array, Array], Array]:
         before, phase, growth = carry
@@ -92,7 +100,8 @@ def rf_spoiled_train(
         return (_wait(after, tr, t1, t2), jnp.mod(phase + growth, 2 * jnp.pi), growth), signal
 
     zero = jnp.zeros_like(tr)
-    return lax.scan(step, (_equilibrium(states, tr), zero, zero), None, length=pulses)[1]
+    f, z = _equilibrium(states, tr)
+    return lax.scan(step, ((f, z * start), zero, zero), None, length=pulses)[1]
 
 
 def _alike(*values: Value) -> list[Float[Array, "*shape"]]:

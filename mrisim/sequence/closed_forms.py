@@ -147,8 +147,8 @@ CLOSED_FORMS: Mapping[str, Function] = dict([
         _mp2rage, "MP2RAGE at the central pulse of train n, 0 or 1", ("efficiency",))),
     ("cpmg", Function(("n", "spacing", "refocusing", "t1", "t2", "excitation"), _cpmg,
                       "echo n, from 1, of a CPMG train from equilibrium, by a phase graph", ("excitation",))),
-    ("rf_spoiled", Function(("n", "flip", "tr", "t1", "t2", "increment"), _rf_spoiled,
-                            "M⁺ after pulse n, from 0, of an RF-spoiled train, by a phase graph: complex")),
+    ("rf_spoiled", Function(("n", "flip", "tr", "t1", "t2", "increment", "start"), _rf_spoiled,
+                            "M⁺ after pulse n, from 0, of an RF-spoiled train, by a phase graph: complex", ("start",))),
 ])  # fmt: skip
 
 EXPECT_FUNCTIONS: Mapping[str, Function] = {**FUNCTIONS, **COMPLEX, **CLOSED_FORMS}

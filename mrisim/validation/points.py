@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mrisim._types import Complex, Float, Int
-from mrisim.data import Phantom, ReadoutTable
+from mrisim.data import Geometry, Phantom, ReadoutTable
 from mrisim.errors import ConsistencyError, Finding, Problem
 from mrisim.events.blocks import Sequence
 from mrisim.events.readouts import readout_table
@@ -18,8 +18,8 @@ from mrisim.phantom.sampling import Sampling, lattice
 from mrisim.sequence.expect import Expectation
 from mrisim.simulate import simulate
 
-NUMERICAL = 1e-7
-"""Error that shortcuts of the simulation may add."""
+NUMERICAL = (1e-7, 1e-5)
+"""Error that shortcuts of the simulation may add: a hundredth of what an expectation allows, within these bounds."""
 BATCH = 64
 """Points of one simulation."""
 _SIDE = 5e-3  # of a voxel where the sequence makes no image [m]
@@ -74,7 +74,9 @@ class Points:
             diffusion=columns["D"],
         )  # fmt: skip
         if engine == "epg" and full:
-            phantom = replace(phantom, sampling=Sampling(geometry=seq.geometry, extent=tuple(side), voxel=tuple(side)))
+            through = seq.geometry.center + _slice(seq) * seq.geometry.rotation[:, 2]  # the slice, not the center
+            grid = Geometry(rotation=seq.geometry.rotation, center=through)
+            phantom = replace(phantom, sampling=Sampling(geometry=grid, extent=tuple(side), voxel=tuple(side)))
         return phantom
 
 
@@ -168,9 +170,10 @@ def echoes_of(
         phantom = part.phantom(seq, expectation, engine)
         owner = np.repeat(np.arange(len(part)), phantom.n_spins // len(part))
         receivers = (owner == np.arange(len(part))[:, None]).astype(complex)  # each point has a coil of its own
+        error = float(np.clip(0.01 * expectation.tolerance.relative, *NUMERICAL))
         raw = simulate(
             seq, phantom, engine=engine, pulses=expectation.pulses, spoiling=expectation.spoiling,
-            tolerance=NUMERICAL, dtype="float64", coils=receivers,
+            tolerance=error, dtype="float64", coils=receivers,
         )  # fmt: skip
         found.append(raw.signal)
         notes |= {str(finding): finding for finding in raw.findings}
