@@ -195,7 +195,8 @@ def evolve(
 
     def body(carry, event):
         def step(i, now):
-            return _walk(kind, walls, spins, keys, moves, *now, i, base)
+            state, bits = now
+            return _walk(kind, walls, spins, keys, moves, state, bits, i, base)
 
         state, bits = jax.lax.fori_loop(event.first, event.first + event.count, step, carry)
         x, w = state.at.x, event.last
