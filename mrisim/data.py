@@ -63,6 +63,16 @@ class Grid:
         logical = np.stack(np.broadcast_arrays(x[None, None, :], y[None, :, None], z[:, None, None]), axis=-1)
         return logical @ self.geometry.rotation.T + self.geometry.center
 
+    def matches(self, other: Grid) -> bool:
+        """Whether another grid has the same voxels, to a thousandth of a voxel."""
+        if self.shape != other.shape:
+            return False
+        near = 1e-3 * min(self.spacing)
+        return bool(
+            np.allclose(self.spacing, other.spacing, rtol=1e-3 / max(self.shape), atol=0.0)
+            and np.allclose(self.positions()[[0, -1]], other.positions()[[0, -1]], rtol=0.0, atol=near)
+        )
+
     def affine(self) -> Float[np.ndarray, "4 4"]:
         """Voxel index (x, y, z, 1) → physical position [m].
 

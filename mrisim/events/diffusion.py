@@ -137,7 +137,7 @@ def weightings(seq: SequenceTables) -> tuple[Weighting, ...]:
 
 
 def _central(seq: SequenceTables) -> Int[np.ndarray, " echoes"]:
-    """Of the readouts of each excitation and echo label: the one whose middle lies nearest to k = 0."""
+    """Of the readouts of each excitation and echo label, navigators apart: that whose middle lies nearest to k = 0."""
     tracks, pulses, readouts = gradient_tracks(seq), pulse_instances(seq), readout_instances(seq)
     middle = readouts.start + (readouts.count // 2 + 0.5) * seq.adc.dwell[readouts.event]
     offsets = k_offsets(seq.rf.use[pulses.event], total_moment(tracks, pulses.center))
@@ -145,6 +145,10 @@ def _central(seq: SequenceTables) -> Int[np.ndarray, " echoes"]:
     excitations = pulses.center[seq.rf.use[pulses.event] == Use.EXCITATION]
     shot = np.searchsorted(excitations, middle, side="right")
     echo = seq.blocks.labels["ECO"][readouts.block] if "ECO" in seq.blocks.labels else np.zeros(len(shot), dtype=int)
-    order = np.lexsort([np.linalg.norm(k, axis=1), echo, shot])
+    aside = np.zeros(len(shot), dtype=bool)
+    for label in ("NAV", "NOISE"):
+        aside |= seq.blocks.labels.get(label, np.zeros(len(seq.blocks.rf), dtype=int))[readouts.block] != 0
+    order = np.lexsort([np.linalg.norm(k, axis=1), aside, echo, shot])
+    order = order[~aside[order]]
     new = np.append(True, (np.diff(shot[order]) != 0) | (np.diff(echo[order]) != 0))[: len(order)]
     return np.sort(order[new])

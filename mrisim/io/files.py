@@ -250,12 +250,11 @@ def _load_nifti(path: Path, kind: type | None) -> Image | ParameterMap:
 
 
 def _image(path: Path, volume: nifti.Volume, facts: Mapping[str, Any]) -> Image:
-    from mrisim.recon.series import same_grid  # recon takes a quarter of a second to load
 
     data, magnitude = volume.data, not np.iscomplexobj(volume.data)
     if facts.get("HasPhaseFile") is True:
         phase = nifti.read_volume(_phase_file(path))
-        if phase.data.shape != data.shape or not same_grid(phase.grid, volume.grid):
+        if phase.data.shape != data.shape or not phase.grid.matches(volume.grid):
             rule = f"must lie on the voxels of {path.name}, but does not"
             raise ResourceError(Problem(rule, "Save the image again", file=str(_phase_file(path))))
         data, magnitude = data * np.exp(1j * phase.data), False

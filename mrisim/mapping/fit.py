@@ -23,6 +23,7 @@ from mrisim.mapping import (
 )
 from mrisim.mapping.diffusion import methods as diffusion
 from mrisim.mapping.method import Given, Method
+from mrisim.mapping.placing import interpolated
 from mrisim.mapping.separable import FitResult
 
 METHODS: dict[str, Method] = {
@@ -131,12 +132,17 @@ def _fit(
 def _voxels(
     path: str, other: ParameterMap, image: Image, foreground: Bool[np.ndarray, "z y x"]
 ) -> Float[np.ndarray, " voxels"]:
-    """Another map at the voxels that are fitted."""
-    if other.data.shape != foreground.shape or not np.allclose(
-        other.grid.positions(), image.grid.positions(), atol=1e-6
-    ):
-        raise ConsistencyError(Problem("must lie on the grid of the images, but lies on another", path=path))
-    return other.data[foreground]
+    """Another map at the voxels that are fitted, interpolated where it lies on another grid.
+
+    Raises:
+        ConsistencyError: no fitted voxel lies in the other map.
+    """
+    if other.grid.matches(image.grid):
+        return other.data[foreground]
+    values = interpolated(other, image.grid.positions()[foreground])
+    if len(values) and not np.isfinite(values).any():
+        raise ConsistencyError(Problem("must cover the images, but has no value in any of their voxels", path=path))
+    return values
 
 
 def _to_map(

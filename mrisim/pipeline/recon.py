@@ -12,7 +12,6 @@ from mrisim.errors import ConsistencyError, Finding, MrisimError, Problem, Resou
 from mrisim.io import files, nifti
 from mrisim.pipeline.output import writable_folder
 from mrisim.recon import reconstruct, stack
-from mrisim.recon.series import same_grid
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +81,7 @@ def _images(
     if problems:
         raise ConsistencyError(problems)
     first = next(iter(images.values()))
-    if len(images) > 1 and all(same_grid(image.grid, first.grid) for image in images.values()):
+    if len(images) > 1 and all(image.grid.matches(first.grid) for image in images.values()):
         return {source.stem: stack(list(images.values()), source.stem)}
     return images
 

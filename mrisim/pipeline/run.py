@@ -188,13 +188,13 @@ def _compute(
     with clock.phase("fit", "Fitting maps"):
         maps = _maps(protocol, scans)
     with clock.phase("compare", "Comparing with the truth"):
-        truth = _truth(source, maps) if protocol.truth else None
-        table = tissue_table(maps, truth) if truth is not None else ()
+        truths = _truths(source, maps) if protocol.truth else []
+        table = tuple(row for truth, group in truths for row in tissue_table(group, truth))
     return Result(
         protocol=protocol,
         scans=scans,
         maps=maps,
-        truth=_truth_maps(truth, maps) if truth is not None else {},
+        truth={name: true for truth, group in truths for name, true in _truth_maps(truth, group).items()},
         tissues=table,
         findings=_findings(scans),
         seconds=clock.seconds,
@@ -308,10 +308,18 @@ def _without_from(spec: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in spec.items() if key != "from"}
 
 
-def _truth(source: PhantomSource, maps: Mapping[str, ParameterMap]) -> Truth | None:
-    if source.model is None or not maps:
-        return None
-    return source.model.truth(next(iter(maps.values())).grid)
+def _truths(source: PhantomSource, maps: Mapping[str, ParameterMap]) -> list[tuple[Truth, dict[str, ParameterMap]]]:
+    """The truth on each grid that maps lie on, with the maps that lie there."""
+    found: list[tuple[Truth, dict[str, ParameterMap]]] = []
+    if source.model is None:
+        return found
+    for name, estimate in maps.items():
+        there = next((group for truth, group in found if truth.grid.matches(estimate.grid)), None)
+        if there is None:
+            there = {}
+            found.append((source.model.truth(estimate.grid), there))
+        there[name] = estimate
+    return found
 
 
 def _truth_maps(truth: Truth, maps: Mapping[str, ParameterMap]) -> dict[str, ParameterMap]:

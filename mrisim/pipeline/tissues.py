@@ -12,7 +12,7 @@ from mrisim.phantom import Truth
 from mrisim.pipeline.records import TissueRow
 
 PURITY = 0.999  # of a voxel, to count as one tissue
-ERODE_TISSUE, ERODE_VIAL = 3, 1  # voxels
+ERODE_TISSUE, ERODE_VIAL = 3, 1  # voxels, at most
 FEWEST = 30  # voxels that must remain
 VIALS = ("nist_", "pvp_")
 
@@ -20,8 +20,9 @@ VIALS = ("nist_", "pvp_")
 def tissue_table(maps: Mapping[str, ParameterMap], truth: Truth) -> tuple[TissueRow, ...]:
     """Rows for every map that has a truth and every tissue that is wide enough.
 
-    A tissue's mask is eroded in the plane, by three voxels, or by one for vials; where fewer than 30 fitted voxels
-    remain, or the truth is zero or unknown, the tissue is left out. Maps of directions have no rows.
+    A tissue's mask is eroded in the plane, by three voxels, by one for vials, or by fewer, if only these leave 30 fitted
+    voxels; where not even one does, or the truth is zero or unknown, the tissue is left out. Maps of directions have
+    no rows.
     """
     numbers = {name: one for name, one in maps.items() if name in truth.maps and one.data.ndim == 3}
     return tuple(row for name, estimate in numbers.items() for row in _rows(name, estimate, truth))
@@ -29,11 +30,13 @@ def tissue_table(maps: Mapping[str, ParameterMap], truth: Truth) -> tuple[Tissue
 
 def _rows(name: str, estimate: ParameterMap, truth: Truth) -> Iterator[TissueRow]:
     for tissue in truth.names[1:]:
-        mask = _eroded(truth.mask(tissue, PURITY), ERODE_VIAL if tissue.startswith(VIALS) else ERODE_TISSUE)
-        if estimate.mask is not None:
-            mask &= estimate.mask
-        mask &= np.isfinite(estimate.data)  # a D* is unknown where nothing flows
-        if mask.sum() < FEWEST:
+        steps = ERODE_VIAL if tissue.startswith(VIALS) else ERODE_TISSUE
+        whole = truth.mask(tissue, PURITY)
+        fitted = np.isfinite(estimate.data)  # a D* is unknown where nothing flows
+        fitted &= True if estimate.mask is None else estimate.mask
+        masks = (_eroded(whole, n) & fitted for n in range(steps, 0, -1))
+        mask = next((one for one in masks if one.sum() >= FEWEST), None)
+        if mask is None:
             continue
         true, found = truth.maps[name][mask], estimate.data[mask]
         if not np.isfinite(true).all() or true.mean() == 0:

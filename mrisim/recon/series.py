@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from mrisim.data import Grid, Image
+from mrisim.data import Image
 from mrisim.errors import ConsistencyError, Problem
 
 
@@ -34,7 +34,7 @@ def stack(images: Iterable[Image], name: str | None = None) -> Image:
     problems = []
     for number, image in enumerate(images[1:], start=1):
         path = f"images[{number}]"
-        if not same_grid(image.grid, first.grid):
+        if not image.grid.matches(first.grid):
             problems.append(Problem("must lie on the grid of the first image, but lies on another", path=path))
         if set(image.coordinates) != set(first.coordinates):
             problems.append(Problem("must have the coordinates of the first image, but has others", path=path))
@@ -52,17 +52,6 @@ def stack(images: Iterable[Image], name: str | None = None) -> Image:
         findings=tuple(dict.fromkeys(finding for image in images for finding in image.findings)),
         sequence=first.sequence,
         provenance={**first.provenance, "scans": tuple(image.provenance for image in images)},
-    )
-
-
-def same_grid(a: Grid, b: Grid) -> bool:
-    """Whether two grids have the same voxels, to a thousandth of a voxel."""
-    if a.shape != b.shape:
-        return False
-    near = 1e-3 * min(a.spacing)
-    return bool(
-        np.allclose(a.spacing, b.spacing, rtol=1e-3 / max(a.shape), atol=0.0)
-        and np.allclose(a.positions()[[0, -1]], b.positions()[[0, -1]], rtol=0.0, atol=near)
     )
 
 

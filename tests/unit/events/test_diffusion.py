@@ -174,3 +174,10 @@ def test_imaging_gradients_of_a_spin_echo_weigh_little_but_something():
     values = np.trace(b, axis1=1, axis2=2) * SQUARE_MM
     assert values.min() > 0.5
     assert values.max() < 5.0
+
+
+def test_navigators_are_no_echoes_of_their_own():
+    """Reference lines before the lobes pass k = 0 too, without weighting."""
+    found = [w.b * 1e-6 for w in weightings(load_sequence("dwi_se_epi", b=["700 s/mm^2"], directions=3))]
+    assert len(found) == 4
+    assert found[1:] == pytest.approx([700.0] * 3, rel=0.03)  # imaging gradients

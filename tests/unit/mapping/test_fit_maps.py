@@ -192,10 +192,3 @@ def test_specifications_that_cannot_be_met_are_refused(recovery, echoes, case):
     with pytest.raises(ConsistencyError) as caught:
         fit_maps({"ir": recovery, "se": echoes}, specification)
     assert str(caught.value).splitlines() == messages
-
-
-def test_grids_of_maps_and_images_must_be_one(recovery, echoes):
-    moved = replace(echoes, grid=Grid.of((3, 2, 1), (1.1e-3, 1e-3, 5e-3)))
-    with pytest.raises(ConsistencyError) as caught:
-        fit_maps({"ir": recovery, "se": moved}, EXAM)
-    assert str(caught.value) == "maps.PD.t1: must lie on the grid of the images, but lies on another."
