@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mrisim._types import Float, Int
+from mrisim._types import Bool, Float, Int
 from mrisim.data import Phantom
-from mrisim.phantom.sampling import lattice
+from mrisim.phantom.sampling import Sampling, lattice
 
-_SAME_SITE = 10.0  # isochromats of one tissue and voxel whose off-resonance lies nearer than this are one piece [Hz]
+_SAME_SITE = 10.0  # width of the bins of off-resonance that make isochromats of a tissue and voxel one piece [Hz]
 _SAME_COLUMN = 2.0  # likewise of pieces on top of each other [Hz]
 _SAME_DIFFUSION = 0.05  # of the largest coefficient: isochromats of a voxel that differ by less are one piece
+_IN_A_PART = 4.0  # isochromats, at least, in each part that a voxel of several tissues is divided into
 _SLICE = 2  # logical axis
 _SHAPES = 0.02  # of a voxel: pieces on top of each other that differ by less have one shape
 _MIXER = np.uint64(0x9E3779B97F4A7C15)
@@ -57,47 +59,58 @@ def _by_voxel(
     if diffuse:
         diffusion = np.asarray(phantom.diffusion).T
         columns += [*np.round(diffusion / (_SAME_DIFFUSION * np.abs(diffusion).max()))]
-    tissue, df = numbered([*columns, *initial.T]), np.asarray(phantom.df)
-    home = numbered([*voxel.T, tissue])
-    order = np.lexsort([df, home])
-    new = np.append(True, (np.diff(home[order]) != 0) | (np.diff(df[order]) > _SAME_SITE))
-    first = np.flatnonzero(new)
-    counts = np.diff(np.append(first, len(order)))
-    members = np.empty(len(order), dtype=int)
-    members[order] = np.cumsum(new) - 1
+    columns += [*initial.T, np.round(np.asarray(phantom.df) / _SAME_SITE)]
+    first, members = numbered([*voxel.T, *columns])
+    part = _parts(logical / side - voxel, np.bincount(members)[members] == sampling.isochromats, sampling)
+    if part.any():
+        first, members = numbered([members, *part.T])
+    counts = np.bincount(members)
 
     def total(values: np.ndarray) -> np.ndarray:
-        return np.add.reduceat(np.asarray(values)[order], first, axis=0)
+        parts = np.asarray(values)
+        return np.stack([np.bincount(members, part) for part in parts.reshape(len(parts), -1).T], axis=-1)
 
-    place, box = _moments(logical, voxel, total, counts, sampling.isochromats, side)
+    def mean(values: np.ndarray) -> np.ndarray:
+        return (total(values) / counts[:, None]).reshape(-1, *np.shape(values)[1:])
+
+    place, box = _moments(logical / side - voxel, mean, counts == sampling.isochromats, sampling.isochromats)
     spins = replace(
-        phantom.take(order[first]),
-        position=place @ axes.T + sampling.geometry.center,
-        df=total(df) / counts, b1=total(phantom.b1) / counts,
-        diffusion=total(phantom.diffusion) / counts[:, None],
-        weight=total(np.asarray(phantom.weight) * np.asarray(phantom.pd)),
+        phantom.take(first),
+        position=(voxel[first] + place) * side @ axes.T + sampling.geometry.center,
+        df=mean(phantom.df), b1=mean(phantom.b1), diffusion=mean(phantom.diffusion),
+        weight=total(np.asarray(phantom.weight) * np.asarray(phantom.pd))[:, 0],
         pd=np.ones(len(first)), lorentz=np.zeros(len(first)),
     )  # fmt: skip
-    pieces = Pieces(spins=spins, side=box, members=members, initial=initial[order[first]])
-    return pieces, voxel[order[first]], tissue[order[first]]
+    _, tissue = numbered([column[first] for column in columns])
+    return Pieces(spins=spins, side=box * side, members=members, initial=initial[first]), voxel[first], tissue
+
+
+def _parts(
+    inside: Float[np.ndarray, "spins 3"], whole: Bool[np.ndarray, " spins"], sampling: Sampling
+) -> Int[np.ndarray, "spins 3"]:
+    """Part of its voxel that each isochromat of a piece lies in: voxels of several tissues are subdivided, as finely as
+    some isochromats in each part allow."""
+    axes = 2 if sampling.stagger else 3
+    n = int((sampling.isochromats / _IN_A_PART) ** (1 / axes) + 1e-9)
+    part = np.zeros(inside.shape, dtype=int)
+    if n > 1:
+        part[:, :axes] = np.where(whole[:, None], 0, np.clip((inside[:, :axes] + 0.5) * n, 0, n - 1).astype(int) + 1)
+    return part
 
 
 def _moments(
-    logical: np.ndarray, voxel: np.ndarray, total, counts: Int[np.ndarray, " pieces"], n: int, side: np.ndarray
-) -> tuple[Float[np.ndarray, "pieces 3"], Float[np.ndarray, "pieces 3"]]:
-    """Center and sides of each piece along the logical axes, from the first two moments of its isochromats.
+    inside: Float[np.ndarray, "spins 3"], mean: Callable[[np.ndarray], np.ndarray], whole: Bool[np.ndarray, " pieces"],
+    n: int,
+) -> tuple[Float[np.ndarray, "pieces 3"], Float[np.ndarray, "pieces 3"]]:  # fmt: skip
+    """Center and sides of each piece in parts of its voxel, from the first two moments of its isochromats.
 
     Each stands for a cell whose own second moment is what those of all points leave of a whole voxel's.
     """
-    home = total(voxel) / counts[:, None]
-    inside = logical / side - voxel
-    mean = total(inside) / counts[:, None]
-    spread = np.maximum(total(inside**2) / counts[:, None] - mean**2, 0.0)
+    center = mean(inside)
+    spread = np.maximum(mean(inside**2) - center**2, 0.0)
     cell = 1 / 12 - lattice(n).var(axis=0)
-    whole = (counts == n)[:, None]
-    mean = np.where(whole, 0.0, mean)
-    extent = np.where(whole, 1.0, np.sqrt(12 * (spread + cell)))
-    return (home + mean) * side, np.minimum(extent, 1.0) * side
+    sides = np.minimum(np.sqrt(12 * (spread + cell)), 1.0)
+    return np.where(whole[:, None], 0.0, center), np.where(whole[:, None], 1.0, sides)
 
 
 def _columns(pieces: Pieces, voxel: np.ndarray, tissue: np.ndarray, phantom: Phantom) -> Pieces:
@@ -107,7 +120,7 @@ def _columns(pieces: Pieces, voxel: np.ndarray, tissue: np.ndarray, phantom: Pha
     logical = (np.asarray(spins.position) - sampling.geometry.center) @ axes
     shape = np.concatenate([logical[:, :_SLICE] / side[:_SLICE] - voxel[:, :_SLICE], pieces.side / side], axis=1)
     weight = np.log(np.maximum(np.asarray(spins.weight), 1e-300))
-    key = numbered([
+    _, key = numbered([
         *voxel[:, :_SLICE].T, tissue, *np.round(shape[:, : 2 * _SLICE] / _SHAPES).T, np.round(weight / _SHAPES),
         np.round(np.asarray(spins.df) / _SAME_COLUMN), np.round(np.asarray(spins.b1) / 1e-4),
     ])  # fmt: skip
@@ -135,11 +148,14 @@ def _columns(pieces: Pieces, voxel: np.ndarray, tissue: np.ndarray, phantom: Pha
     return Pieces(spins=merged, side=box, members=home[pieces.members], initial=pieces.initial[order[first]])
 
 
-def numbered(columns: list[np.ndarray]) -> Int[np.ndarray, " n"]:
-    """A number for each distinct row of some columns, the same for equal rows; by a hash of 64 bits."""
+def numbered(columns: list[np.ndarray]) -> tuple[Int[np.ndarray, " rows"], Int[np.ndarray, " n"]]:
+    """First of each distinct row of some columns, and the distinct row of each; by a hash of 64 bits."""
     mixed = np.zeros(len(columns[0]), dtype=np.uint64)
     for column in columns:
+        if (column == column[0]).all():
+            continue
         bits = (np.asarray(column, dtype=float) + 0.0).view(np.uint64)
         mixed = (mixed ^ bits ^ (bits >> np.uint64(29))) * _MIXER
         mixed ^= mixed >> np.uint64(32)
-    return np.unique(mixed, return_inverse=True)[1].reshape(-1)
+    _, first, row = np.unique(mixed, return_index=True, return_inverse=True)
+    return first, row.reshape(-1)

@@ -34,6 +34,12 @@ class Sites:
     def n_sites(self) -> int:
         return self.spins.n_spins
 
+    def take(self, rows: Int[np.ndarray, " some"]) -> Sites:
+        """Some of the sites."""
+        return replace(
+            self, spins=self.spins.take(rows), side=self.side[rows], box=self.box[rows], initial=self.initial[rows]
+        )
+
 
 def find_sites(
     phantom: Phantom, program: Program, shaped: bool, initial: Float[np.ndarray, "spins 3"] | None = None
@@ -157,9 +163,7 @@ def find_kinds(
         total = max(float(program.steps.time[-1] + program.steps.duration[-1]), longest, 1e-3)
         columns.append(_rounded(df, tolerance / (2 * np.pi * total)))
     columns += list(_inside(program, position))
-    kind = numbered(columns)
-    _, first = np.unique(kind, return_index=True)
-    return first, kind
+    return numbered(columns)
 
 
 def _rounded(values: np.ndarray, step: float) -> np.ndarray:

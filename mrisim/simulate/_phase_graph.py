@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from functools import partial
 
 import jax
@@ -71,6 +72,11 @@ class _Plan:
     first: Int[np.ndarray, " kinds"]  # site that stands for each kind
     kind: Int[np.ndarray, " sites"]
 
+    def at(self, rows: Int[np.ndarray, " some"]) -> _Plan:
+        """For some of the sites."""
+        _, first, kind = np.unique(self.kind[rows], return_index=True, return_inverse=True)
+        return replace(self, first=first, kind=kind.reshape(-1))
+
     @property
     def cost(self) -> float:
         return len(self.first) * float(sum(station.after for station in self.graph.stations))
@@ -104,17 +110,12 @@ def run_graph(
     shaped = any(float(w.dt.sum()) > 0 for w in program.waveforms)
     sites = find_sites(phantom, program, shaped, initial)
     best = _best_plan(program, sites, spoil, tolerance)
-    _check_memory(best, program, dtype, budget)
-    with precision(dtype):
-        states = _evolved(program, sites, best, spoil, dtype)
-    observed = Observed(
-        graph=best.graph,
-        states=states,
-        kind=best.kind,
-        r2_prime=1 / np.asarray(sites.spins.t2_prime)[best.first],
-        tolerance=tolerance,
-    )
-    signal = encode(program, sites, observed, _sensitivity(receivers, sites), dtype)
+    size = _kinds_at_once(best, dtype, budget)
+    sensitivity = _sensitivity(receivers, sites)
+    signal = np.zeros((1 if sensitivity is None else len(sensitivity), program.n_samples), dtype=complex)
+    for rows in _parts(sites, best, size):
+        coils = None if sensitivity is None else sensitivity[:, rows]
+        signal += _samples(program, sites.take(rows), best.at(rows), spoil, tolerance, dtype, coils)
     return Result(
         signal=signal,
         states=best.graph.most_states,
@@ -125,16 +126,43 @@ def run_graph(
     )
 
 
-def _check_memory(chosen: _Plan, program: Program, dtype: np.dtype, budget: int | None) -> None:
-    """Observed states of all kinds, and the samples that they make, must fit."""
-    observed = sum(len(station.observed) for station in chosen.graph.stations)
-    longest = max((len(readout.delay) for readout in program.readouts), default=0)
-    need = 4 * dtype.itemsize * observed * len(chosen.first) + 48 * observed * longest
+def _kinds_at_once(chosen: _Plan, dtype: np.dtype, budget: int | None) -> int:
+    """Kinds of sites whose observed states fit."""
+    observed = max(1, sum(len(station.observed) for station in chosen.graph.stations))
     free = free_memory() // 2 if budget is None else budget
-    if need > free:
-        rule = f"must hold {observed} observed states of {len(chosen.first)} kinds of sites, {need / 2**30:.3g} GiB"
-        remedy = "Use a larger tolerance or engine='bloch'"
-        raise ResourceError(Problem(f"{rule}, but is {free / 2**30:.3g} GiB", remedy, path="memory"))
+    found = int(free // (4 * dtype.itemsize * observed))
+    if found < min(_KINDS, len(chosen.first)):
+        need = 4 * dtype.itemsize * observed * min(_KINDS, len(chosen.first))
+        rule = f"must hold {observed} observed states, {need / 2**30:.3g} GiB, but is {free / 2**30:.3g} GiB"
+        raise ResourceError(Problem(rule, "Use a larger tolerance or engine='bloch'", path="memory"))
+    return found
+
+
+def _parts(sites: Sites, chosen: _Plan, size: int) -> Iterator[Int[np.ndarray, " some"]]:
+    """Sites, as many at a time as have no more than so many kinds; those of a box next to each other."""
+    if len(chosen.first) <= size:
+        yield np.arange(sites.n_sites)
+        return
+    order = np.argsort(sites.box, kind="stable")
+    for start in range(0, len(order), size):
+        yield order[start : start + size]
+
+
+def _samples(
+    program: Program, sites: Sites, chosen: _Plan, spoil: bool, tolerance: float, dtype: np.dtype,
+    sensitivity: Complex[np.ndarray, "coils sites"] | None,
+) -> Complex[np.ndarray, "coils samples"]:  # fmt: skip
+    """Samples of some sites."""
+    with precision(dtype):
+        states = _evolved(program, sites, chosen, spoil, dtype)
+    observed = Observed(
+        graph=chosen.graph,
+        states=states,
+        kind=chosen.kind,
+        r2_prime=1 / np.asarray(sites.spins.t2_prime)[chosen.first],
+        tolerance=tolerance,
+    )
+    return encode(program, sites, observed, sensitivity, dtype)
 
 
 def _best_plan(program: Program, sites: Sites, spoil: bool, tolerance: float) -> _Plan:
