@@ -322,7 +322,9 @@ class ReconModel(Model):
     ghost: Literal["reference", "keep"] = Field(
         default="reference", description="N/2 ghost: removed by reference lines (label NAV) where there are any"
     )
-    maps: dict[str, dict[str, Any]] = Field(default={}, description="map → {fit: …, options}; an option such as =TR is an expression")
+    maps: dict[str, dict[str, Any]] = Field(
+        default={}, description="map → {fit: …, options}; an option such as =TR is an expression"
+    )
 
     @model_validator(mode="after")
     def _must_be_used(self) -> Self:

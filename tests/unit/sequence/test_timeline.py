@@ -472,7 +472,7 @@ def test_all_problems_come_at_once():
     [
         (
             "events: {a: {}}\ntimeline: [a]",
-            "t.yaml:3:13: events.a: must have rf, gx, gy, gz or adc, but has none of them.",
+            "t.yaml:3:13: events.a: must have rf, gx, gy, gz, diffuse or adc, but has none of them.",
         ),
         (
             "timeline: [{wait: 1 ms}]\nrecon: {method: none, window: hann}",
