@@ -33,6 +33,7 @@ class Spins(NamedTuple):
     r2: Float[Array, " spins"]  # [1/s]
     weight: Float[Array, " spins"]  # weight · pd
     curve: Int[Array, " spins"] | None = None  # row of the rates of `Extra`; None where tissue does not change
+    diffusion: Float[Array, "6 spins"] | None = None  # tensor xx, yy, zz, xy, xz, yz [1e-9 m²/s]; None: no weighting
 
 
 class Extra(NamedTuple):
@@ -56,6 +57,7 @@ class Steps(NamedTuple):
     delay: Float[Array, " steps"]
     readout_moment: Split  # (steps, 3)
     extra: Extra | None = None
+    weighting: Float[Array, "steps 6"] | None = None  # b-matrix of the readout, off-diagonal parts twice [1e9 s/m²]
 
 
 def _library(tree: object):
@@ -314,6 +316,8 @@ def observe(m: bloch.Vector, step: Steps, spins: Spins) -> Float[Array, "2 spins
     scale = bloch.decay(step.delay * spins.r2) * spins.weight
     if step.extra is not None:
         scale = scale * bloch.decay(step.extra.seen[spins.curve])
+    if step.weighting is not None and spins.diffusion is not None:
+        scale = scale * bloch.decay(jnp.sum(step.weighting[:, None] * spins.diffusion, axis=0))
     x, y, _ = bloch.turn((m[0] * scale, m[1] * scale, m[2]), -phase)
     return jnp.stack([x, y])
 

@@ -8,8 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
 from mrisim.data import Image, ParameterMap, Phantom, RawData
 from mrisim.errors import ConsistencyError, Finding, MrisimError, Problem, SpecError
 from mrisim.events.blocks import Sequence
@@ -31,9 +29,8 @@ from mrisim.simulate import hosts, simulate
 from mrisim.simulate.need import memory_need, memory_text
 
 DEFAULT_PHANTOM = "brain"
-WEIGHTED = 50e6  # b value from which a sequence is taken to be made for diffusion [s/m²]
 DEFAULTS: dict[str, Any] = {
-    "engine": None,
+    "engine": "bloch",
     "pulses": "shaped",
     "spoiling": "gradient",
     "dtype": "float32",
@@ -81,8 +78,7 @@ def run(
         out: Folder for files, figures and report; nothing is written without it.
         set: Parameters of the sequence (of every scan of a protocol), SI or text with unit.
         field: Field strength that tissues are looked up at [T]; default: the phantom's own.
-        engine: "bloch" or "epg", as in `simulate`. Default: "epg" where a sequence weights the
-            diffusion of the phantom, else "bloch".
+        engine: "bloch" (default) or "epg", as in `simulate`.
         pulses: "shaped" (default) or "ideal".
         spoiling: "gradient" (default) or "ideal".
         dtype: "float32" (default) or "float64".
@@ -245,10 +241,9 @@ def _scan(
         with clock.phase("sample", f"{what}: phantom"):
             imaged = with_images(seq) if is_pulseq(scan.sequence) else seq
             phantom = source.sample(imaged, options["isochromats"], options["spoiling"])
-        engine = options["engine"] or _engine_for(seq, phantom)
-        place = None if output is None or engine != "bloch" else output.checkpoint(scan.name, number)
-        chosen |= {"seed": int(options["seed"]) + number, "engine": engine, "checkpoint": place}
-        if engine == "bloch":
+        place = None if output is None or options["engine"] != "bloch" else output.checkpoint(scan.name, number)
+        chosen |= {"seed": int(options["seed"]) + number, "checkpoint": place}
+        if options["engine"] == "bloch":
             asked = {key: options[key] for key in ("pulses", "coils", "dtype", "memory")}
             need, budget = memory_need(seq, phantom, **asked)
             clock.note(f"{what}: {phantom.n_spins:,} isochromats need {memory_text(need)}, of {memory_text(budget)}")
@@ -266,14 +261,6 @@ def _scan(
     with clock.phase("reconstruct", f"{scan.name}: stacking"):
         image = stack(images, scan.name) if len(images) > 1 else images[0] if images else None
     return ScanResult(name=scan.name, sequences=sequences, raw=tuple(raws), phantom=phantom, image=image)
-
-
-def _engine_for(seq: Sequence, phantom: Phantom) -> str:
-    """The phase graph where a sequence weights the diffusion of the phantom, which isochromats at rest do not show."""
-    if not np.any(phantom.diffusion):
-        return "bloch"
-    weighting = np.trace(seq.b_matrix(), axis1=1, axis2=2)
-    return "epg" if np.nanmax(weighting, initial=0.0) > WEIGHTED else "bloch"
 
 
 def _inferred(raw: RawData, seq: Sequence) -> tuple[RawData, list[Image]]:

@@ -20,9 +20,9 @@ VIALS = ("nist_", "pvp_")
 def tissue_table(maps: Mapping[str, ParameterMap], truth: Truth) -> tuple[TissueRow, ...]:
     """Rows for every map that has a truth and every tissue that is wide enough.
 
-    A tissue's mask is eroded in the plane, by three voxels, by one for vials, or by fewer, if only these leave 30 fitted
-    voxels; where not even one does, or the truth is zero or unknown, the tissue is left out. Maps of directions have
-    no rows.
+    A tissue's mask is eroded in the plane, by three voxels, by one for vials, or by fewer where only these leave 30
+    fitted voxels. Where not even one does, or the truth is zero or unknown, the tissue is left out. Maps of directions
+    have no rows.
     """
     numbers = {name: one for name, one in maps.items() if name in truth.maps and one.data.ndim == 3}
     return tuple(row for name, estimate in numbers.items() for row in _rows(name, estimate, truth))

@@ -58,6 +58,7 @@ class Work:
     tile: int  # spins that go through together
     dtype: np.dtype
     changes: bool = False  # whether a contrast agent changes tissue
+    weighted: bool = False  # whether diffusion is weighted
 
 
 def largest_chunk() -> int:
@@ -87,6 +88,7 @@ def prepare(
     run: int = 1,
     transformed: tuple[int, ...] = (),
     extra: bloch.Extra | None = None,
+    weighting: Float[np.ndarray, "steps 6"] | None = None,
 ) -> Work:
     """Cut the steps into segments of equal length and prepare everything that chunks share.
 
@@ -100,13 +102,16 @@ def prepare(
         run: Neighboring spins that the encoding cannot tell apart.
         transformed: Readout classes that are encoded after all chunks.
         extra: What a contrast agent adds in each step.
+        weighting: Diffusion weighting of each step's readout.
     """
     length = _round_up(-(-program.n_steps // -(-program.n_steps // SEGMENT)), 8)
     segments = []
     for start in range(0, program.n_steps, length):
         steps = bloch.place_steps(slice_steps(program.steps, start, length), program.pulses, spoil, dtype)
         if extra is not None:
-            steps = steps._replace(extra=slice_extra(extra, start, length, dtype))
+            steps = steps._replace(extra=bloch.Extra(*(_cut(part, start, length, dtype) for part in extra)))
+        if weighting is not None:
+            steps = steps._replace(weighting=_cut(weighting, start, length, dtype))
         pairs = list(groups_of(program, start, start + length, dtype, transformed))
         rows = [part for part in rows_of(program, start, start + length) if part[0] in transformed]
         kept = np.concatenate([np.zeros(0, np.int32), *(steps for _, steps, _ in rows)]).astype(np.int32)
@@ -131,6 +136,7 @@ def prepare(
         tile=tile_size(size, run),
         dtype=np.dtype(dtype),
         changes=extra is not None,
+        weighted=weighting is not None,
     )
 
 
@@ -158,14 +164,10 @@ def slice_steps(steps: StepTable, start: int, length: int) -> StepTable:
     return replace(steps, **{name: cut(values, fills.get(name, 0)) for name, values in vars(steps).items()})
 
 
-def slice_extra(extra: bloch.Extra, start: int, length: int, dtype: np.dtype) -> bloch.Extra:
+def _cut(values: np.ndarray, start: int, length: int, dtype: np.dtype) -> np.ndarray:
     """Rows from start on, filled up with zeros."""
-
-    def cut(values: np.ndarray) -> np.ndarray:
-        part = values[start : start + length]
-        return np.pad(part, ((0, length - len(part)), (0, 0))).astype(dtype)
-
-    return bloch.Extra(*(cut(values) for values in extra))
+    part = values[start : start + length]
+    return np.pad(part, ((0, length - len(part)), (0, 0))).astype(dtype)
 
 
 def _round_up(n: int, step: int) -> int:
@@ -226,6 +228,8 @@ def place_chunk(
     placed = bloch.place_spins(chunk, work.dtype)
     if work.changes:
         placed = placed._replace(curve=np.asarray(chunk.curve, dtype=np.int32))
+    if work.weighted:
+        placed = placed._replace(diffusion=(chunk.diffusion_tensors().T * 1e9).astype(work.dtype))
     rows = np.minimum(places, phantom.n_spins - 1)
     spins = jax.device_put(placed)
     return spins, chunk_propagators(work.pulses, chunk, rows, placed, spins, work.tolerance)

@@ -6,12 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from mrisim.data import Phantom, ReadoutTable
-from mrisim.errors import ConsistencyError, Finding, Problem
+from mrisim.data import Phantom
+from mrisim.errors import ConsistencyError, Problem
 from mrisim.events.blocks import Sequence, Use
-from mrisim.units import B_VALUE, DIFFUSION, show
-
-_WEIGHTED = 20e6  # b value from which it matters that spins diffuse [s/m²]
 
 _CHOICES = {
     "engine": ("bloch", "epg", "walk"),
@@ -83,18 +80,3 @@ def _slice_problems(seq: Sequence, phantom: Phantom) -> Iterator[Problem]:
                 f"Load it with slab='{2.5e3 * thickness:g} mm', or extrude: {2.5e3 * thickness:g} mm if it is flat",
                 path="phantom",
             )
-
-
-def still_findings(phantom: Phantom, readouts: ReadoutTable) -> tuple[Finding, ...]:
-    """A finding where spins diffuse and the sequence weights it, for an engine whose spins stay where they are."""
-    coefficient = np.asarray(phantom.diffusion_tensors())[:, :3].mean(axis=1).max(initial=0.0)
-    b = np.trace(np.asarray(readouts.b_matrix), axis1=1, axis2=2)
-    strongest = b[np.isfinite(b)].max(initial=0.0)
-    if coefficient == 0 or strongest <= _WEIGHTED:
-        return ()
-    lost = -np.expm1(-strongest * coefficient)
-    text = (
-        f"engine='bloch' knows no diffusion, but the sequence weights it by {show(strongest, B_VALUE, digits=4)}: "
-        f"what diffuses with {show(coefficient, DIFFUSION, digits=3)} would lose {lost:.1%} of its signal"
-    )
-    return (Finding("diffusion", text, "Use engine='epg' for free diffusion"),)
