@@ -58,6 +58,7 @@ class Steps(NamedTuple):
     readout_moment: Split  # (steps, 3)
     extra: Extra | None = None
     weighting: Float[Array, "steps 6"] | None = None  # b-matrix of the readout, off-diagonal parts twice [1e9 s/m²]
+    echo_only: Bool[Array, " steps"] | None = None  # whether the pulse passes nothing but the mirrored phase
 
 
 def _library(tree: object):
@@ -299,7 +300,11 @@ def apply_pulse(m: bloch.Vector, step: Steps, propagators: Float[Array, "pulses 
     """The pulse of a step: into its frame, through its propagator, out again."""
     m = (m[0] * step.keep, m[1] * step.keep, m[2])
     columns = jax.lax.dynamic_index_in_dim(propagators, step.pulse, keepdims=False)
-    return bloch.turn(bloch.apply(columns, bloch.turn(m, step.before)), step.after)
+    m = bloch.turn(m, step.before)
+    found = bloch.apply(columns, m)
+    if step.echo_only is not None:
+        found = jax.lax.cond(step.echo_only, lambda: bloch.mirrored(columns, m, found), lambda: found)
+    return bloch.turn(found, step.after)
 
 
 def precess(m: bloch.Vector, step: Steps, spins: Spins) -> bloch.Vector:

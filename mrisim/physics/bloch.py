@@ -198,3 +198,20 @@ def apply(columns: Float[Array, "4 3 spins"], m: Vector) -> Vector:
     """A M + b."""
     x, y, z, b = columns
     return tuple(x[i] * m[0] + y[i] * m[1] + z[i] * m[2] + b[i] for i in range(3))  # type: ignore[return-value]
+
+
+def mirrored(columns: Float[Array, "4 3 spins"], m: Vector, found: Vector) -> Vector:
+    """What a refocusing pulse mirrors, alone: transverse magnetisation in proportion to the conjugate of what came.
+
+    Of M⁺ after = a M⁺ + b M⁺* + c Mz it keeps b M⁺*, as ideal crushers would. With f the transverse part of the map,
+    f(M⁺) = a M⁺ + b M⁺* and f(i M⁺) = i a M⁺ - i b M⁺*, so b M⁺* = (f(M⁺) + i f(i M⁺)) / 2.
+
+    Args:
+        columns: Propagator of the pulse.
+        m: Magnetisation before it.
+        found: Magnetisation after it, of which the longitudinal part is kept.
+    """
+    x, y, _ = m
+    straight = [columns[0, i] * x + columns[1, i] * y for i in (0, 1)]
+    turned = [columns[1, i] * x - columns[0, i] * y for i in (0, 1)]
+    return 0.5 * (straight[0] - turned[1]), 0.5 * (straight[1] + turned[0]), found[2]

@@ -27,6 +27,7 @@ from mrisim.simulate._memory import LARGEST_CHUNK, LARGEST_TILE, SEGMENT, SMALLE
 from mrisim.simulate._propagators import Pulse, chunk_propagators, prepare_pulses
 from mrisim.simulate._tiles import Group, groups_of, rows_of, run_segment
 from mrisim.simulate._trains import Trains
+from mrisim.simulate.pathway import Pathway
 
 _LANES = 64
 _FEW = 16  # chunks, where there are no more spins than these hold
@@ -88,7 +89,7 @@ def prepare(
     run: int = 1,
     transformed: tuple[int, ...] = (),
     extra: bloch.Extra | None = None,
-    weighting: Float[np.ndarray, "steps 6"] | None = None,
+    pathway: Pathway | None = None,
 ) -> Work:
     """Cut the steps into segments of equal length and prepare everything that chunks share.
 
@@ -102,7 +103,7 @@ def prepare(
         run: Neighboring spins that the encoding cannot tell apart.
         transformed: Readout classes that are encoded after all chunks.
         extra: What a contrast agent adds in each step.
-        weighting: Diffusion weighting of each step's readout.
+        pathway: Along which diffusion acts.
     """
     length = _round_up(-(-program.n_steps // -(-program.n_steps // SEGMENT)), 8)
     segments = []
@@ -110,8 +111,9 @@ def prepare(
         steps = bloch.place_steps(slice_steps(program.steps, start, length), program.pulses, spoil, dtype)
         if extra is not None:
             steps = steps._replace(extra=bloch.Extra(*(_cut(part, start, length, dtype) for part in extra)))
-        if weighting is not None:
-            steps = steps._replace(weighting=_cut(weighting, start, length, dtype))
+        if pathway is not None:
+            only = _cut(pathway.echo_only[:, None], start, length, np.dtype(bool))[:, 0]
+            steps = steps._replace(weighting=_cut(pathway.weighting, start, length, dtype), echo_only=only)
         pairs = list(groups_of(program, start, start + length, dtype, transformed))
         rows = [part for part in rows_of(program, start, start + length) if part[0] in transformed]
         kept = np.concatenate([np.zeros(0, np.int32), *(steps for _, steps, _ in rows)]).astype(np.int32)
@@ -136,7 +138,7 @@ def prepare(
         tile=tile_size(size, run),
         dtype=np.dtype(dtype),
         changes=extra is not None,
-        weighted=weighting is not None,
+        weighted=pathway is not None,
     )
 
 

@@ -34,7 +34,7 @@ from mrisim.simulate._store import STORE
 from mrisim.simulate._trains import Trains
 from mrisim.simulate._walk import Walk, check_walk, run_walk
 from mrisim.simulate.density import judge_density, resolves_slices
-from mrisim.simulate.pathway import pathway_findings, pathway_weighting
+from mrisim.simulate.pathway import Pathway, find_pathway, pathway_findings
 from mrisim.simulate.receive import Coils, Noise, Receivers, add_noise, noise_finding, resolve_coils
 from mrisim.simulate.uptake import injection_time, step_rates
 
@@ -138,8 +138,8 @@ def simulate(
         known = {"sequence": seq.name, "pulses": pulses, "spoiling": spoiling, "dtype": dtype, "seconds": seconds}
         return found.described(raw, {**known, "n_steps": program.n_steps}, (*seq.findings, *phantom.findings))
     job = _job(program, phantom, receivers, initial, spoiling == "ideal", tolerance, np.dtype(dtype), budget)
-    weighting = pathway_weighting(program, samples_of(seq)[2], phantom)
-    job = replace(job, extra=step_rates(program, seq, phantom.uptake, injected), weighting=weighting)
+    pathway = find_pathway(program, samples_of(seq)[2], phantom)
+    job = replace(job, extra=step_rates(program, seq, phantom.uptake, injected), pathway=pathway)
     kept = None if checkpoint is None else Checkpoint(checkpoint, job.key)
     if kept is not None and kept.chunk is not None:  # gone on with as it began, whatever the memory
         job = replace(job, layout=replace(job.layout, chunk=kept.chunk), transformed=kept.trains)
@@ -148,7 +148,7 @@ def simulate(
     total = time.perf_counter() - lowered
     raw = _raw_data(seq, clean, receivers, level, seed)
     density = judge_density(program, raw.k, phantom, spoiling, resolved=resolves_slices(seq))
-    still = pathway_findings(job.weighting)
+    still = pathway_findings(job.pathway)
     return replace(
         raw,
         signal=raw.signal.astype(np.complex64 if dtype == "float32" else complex),
@@ -204,7 +204,7 @@ class _Job:
     tolerance: float
     dtype: np.dtype
     extra: bloch.Extra | None = None  # what a contrast agent adds in each step
-    weighting: Float[np.ndarray, "steps 6"] | None = None  # of diffusion, at each step's readout
+    pathway: Pathway | None = None  # along which diffusion acts
     transformed: tuple[int, ...] | None = None  # classes of trains, where a former run has chosen them
 
     @cached_property
@@ -246,13 +246,13 @@ class _Job:
             self.size,
             self.run,
             classes,
-            self.extra, self.weighting,
+            self.extra, self.pathway,
         )  # fmt: skip
 
     @property
     def key(self) -> str:
         """What the sum depends on."""
-        given = (self.program, self.spins, self.sensitivity, self.start, self.extra, self.weighting)
+        given = (self.program, self.spins, self.sensitivity, self.start, self.extra, self.pathway)
         parts = (*given, self.spoil, self.tolerance, str(self.dtype))
         return digest(parts, self.run, jax.__version__, jax.default_backend(), jax.process_count(), jax.process_index())
 

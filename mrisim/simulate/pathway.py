@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
-from mrisim._types import Float
+from mrisim._types import Bool, Float, Int
 from mrisim.data import Phantom, ReadoutTable
 from mrisim.errors import Finding
+from mrisim.events.blocks import Use
 from mrisim.program import Program
 
 _WEIGHTED = 20e6  # b value from which it matters that spins diffuse [s/m²]
+_MOST_REFOCUSING = 2  # pulses of an excitation: a longer train lives on the pathways that are left out
 _COLUMNS = ((0, 1, 2, 0, 0, 1), (0, 1, 2, 1, 2, 2))  # xx, yy, zz, xy, xz, yz
 _TWICE = np.array([1.0, 1.0, 1.0, 2.0, 2.0, 2.0])
 
 
-def pathway_weighting(
-    program: Program, readouts: ReadoutTable, phantom: Phantom
-) -> Float[np.ndarray, "steps 6"] | None:
-    """b-matrix of each step's readout, so that its product with a tensor is the exponent [1e9 s/m²].
+class Pathway(NamedTuple):
+    """What diffusion does along the pathway of each echo."""
 
-    None where nothing diffuses, or the sequence weights diffusion by less than 20 s/mm²: steady states hold many
-    pathways, and the b-matrix is that of one.
+    weighting: Float[np.ndarray, "steps 6"]  # b-matrix of each step's readout, off-diagonal parts twice [1e9 s/m²]
+    echo_only: Bool[np.ndarray, " steps"]  # refocusing pulses that pass nothing but what they mirror
+
+
+def find_pathway(program: Program, readouts: ReadoutTable, phantom: Phantom) -> Pathway | None:
+    """The pathway; None where nothing diffuses, or the sequence weights diffusion by less than 20 s/mm².
+
+    Steady states hold many pathways, and the b-matrix is that of one. Lobes wind a phase of tens of cycles per mm,
+    which no number of isochromats resolves: what a refocusing pulse does not mirror would come back at random, while
+    in tissue diffusion and the lobes leave nothing of it. So it is left out, for excitations with one or two refocusing
+    pulses.
     """
     b = np.nan_to_num(np.asarray(readouts.b_matrix))
     strongest = float(np.trace(b, axis1=1, axis2=2).max(initial=0.0))
@@ -30,12 +41,20 @@ def pathway_weighting(
     for readout in program.readouts:
         row = np.searchsorted(readouts.start, readout.first, side="right") - 1
         weighting[readout.step] = b[row][:, _COLUMNS[0], _COLUMNS[1]] * _TWICE
-    return weighting * 1e-9
+    return Pathway(weighting=weighting * 1e-9, echo_only=_echo_only(program))
 
 
-def pathway_findings(weighting: object) -> tuple[Finding, ...]:
+def _echo_only(program: Program) -> Bool[np.ndarray, " steps"]:
+    use: Int[np.ndarray, " steps"] = np.append(program.pulses.use, -1)[program.steps.pulse]
+    excitation = np.cumsum(use == Use.EXCITATION)
+    refocusing = use == Use.REFOCUSING
+    count = np.bincount(excitation, refocusing, excitation[-1] + 1)
+    return refocusing & (count[excitation] <= _MOST_REFOCUSING)
+
+
+def pathway_findings(pathway: Pathway | None) -> tuple[Finding, ...]:
     """What is left out where diffusion acts along one pathway."""
-    if weighting is None:
+    if pathway is None:
         return ()
-    text = "diffusion acts along the pathway of each echo, by its b-matrix, and on no other that reaches it"
+    text = "diffusion acts along the pathway of each echo, by its b-matrix, and other pathways are left out"
     return (Finding("diffusion", text, "Use engine='epg' to follow every pathway"),)
