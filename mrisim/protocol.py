@@ -12,6 +12,7 @@ Grammar (every length, time and angle with its unit):
       name: {fit: …, from: scan, options of the fit}
     simulation: {isochromats, voxel, coils, noise, engine, pulses, spoiling, injection}
     report: {truth: true}
+    limits: {quantity: at most …}        # of every scan; a scan may have its own
 
 `each` runs the sequence once per value and stacks the images into one series; several parameters with lists of one
 length go in step. Files are looked for in the protocol's folder, names without a suffix in the library.
@@ -73,6 +74,7 @@ class ScanModel(_Model):
         default_factory=dict, description="parameter → values; one run per value, stacked into one series"
     )
     simulation: ScanSimulationModel = Field(default_factory=ScanSimulationModel)
+    limits: dict[str, Value] = Field(default_factory=dict, description="beside those of the protocol: docs/checking.md")
     bids: BidsSuffix | None = Field(default=None, description="suffix in the BIDS dataset; else it follows from times")
 
 
@@ -103,6 +105,9 @@ class ProtocolModel(_Model):
     maps: dict[str, MapModel] = Field(default_factory=dict)
     simulation: SimulationModel = Field(default_factory=SimulationModel)
     report: ReportModel = Field(default_factory=ReportModel)
+    limits: dict[str, Value] = Field(
+        default_factory=dict, description="of every scan, for mrisim check, such as {pns: 80 %}: docs/checking.md"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,7 +147,7 @@ def load_protocol(name_or_path: str | Path) -> Protocol:
 
     Example:
         >>> load_protocol("brain_demo").phantom
-        'head_with_vials'
+        'brain_tumour'
     """
     path = protocol_file(name_or_path)
     if path is None:

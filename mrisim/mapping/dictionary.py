@@ -50,7 +50,7 @@ class Dictionary:
             >>> rates = np.linspace(1.0, 2.0, 8)
             >>> full = Dictionary(axes={"rate": rates}, signals=np.exp(-rates[:, None] * t))
             >>> full.compressed(1e-3)[0].signals.shape
-            (8, 2)
+            (8, 3)
         """
         rows = self.signals.reshape(-1, self.signals.shape[-1])
         power, vectors = np.linalg.eigh(rows.conj().T @ rows)

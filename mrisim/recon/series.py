@@ -21,6 +21,7 @@ def stack(images: Iterable[Image], name: str | None = None) -> Image:
         ConsistencyError: no image, or images whose grids, coordinates or kinds differ.
 
     Example:
+        >>> from mrisim.data import Grid
         >>> grid = Grid.of((1, 1, 1), (1e-3, 1e-3, 1e-3))
         >>> scans = [Image(data=np.full((1, 1, 1, 1), te), grid=grid, coordinates={"te": np.array([te])})
         ...          for te in (0.01, 0.02)]

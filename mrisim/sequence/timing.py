@@ -327,7 +327,7 @@ class Solver:
                 if off[i] > 0.5 * self.raster * max(1.0, count) + 1e-9:
                     raise self._missed(one, float(asked[i]), float(found[i]))
                 if off[i] > worst:
-                    worst, worst_asked, worst_found = float(off[i]), float(asked.flat[0]), float(found[i])
+                    worst, worst_asked, worst_found = float(off[i]), float(asked[i]), float(found[i])
         fill = self.fills.get(model.solve or "")
         return TimingRecord(
             model.name, model.start, model.stop, worst_asked, worst_found, model.solve or "",

@@ -164,9 +164,17 @@ def test_diffusion_prunes_states():
     assert counts[1] < 0.5 * counts[0]
 
 
-def test_bloch_says_that_its_spins_stay():
-    (finding,) = simulate(spin_echo(), spins(t1=1.0, t2=0.1, diffusion=WATER), pulses="ideal").findings
-    assert str(finding).startswith("diffusion: engine='bloch' knows no diffusion, but the sequence weights it by ")
+def test_bloch_follows_one_pathway_and_says_so():
+    """The echo alone loses exp(-b : D), whatever else would reach it."""
+    still = simulate(spin_echo(), spins(t1=1.0, t2=0.1), pulses="ideal", dtype="float64")
+    moving = simulate(spin_echo(), spins(t1=1.0, t2=0.1, diffusion=WATER), pulses="ideal", dtype="float64")
+    weighting = float(np.trace(moving.readouts.b_matrix[0]))
+    assert weighting > 20e6
+    middle = still.readouts.start + still.readouts.count // 2
+    lost = moving.signal[0, middle] / still.signal[0, middle]
+    np.testing.assert_allclose(lost, np.exp(-weighting * WATER), rtol=1e-9)
+    (finding,) = moving.findings
+    assert str(finding).startswith("diffusion: diffusion acts along the pathway of each echo, by its b-matrix")
     assert "epg" in finding.remedy
     for seq, diffusion in ((spin_echo(), 0.0), (spin_echo([(200.0, 0, 0)]), WATER)):
         assert not simulate(seq, spins(t1=1.0, t2=0.1, diffusion=diffusion), pulses="ideal").findings

@@ -219,7 +219,7 @@ def without(raw, name):
 BROKEN = {
     "method": (
         lambda raw: replace(raw, recon=replace(raw.recon, method="spiral")),
-        "recon.method: must be one of cartesian, gridding, but is 'spiral'.",
+        "recon.method: must be one of cartesian, gridding, lowrank, but is 'spiral'.",
     ),
     "no LIN": (
         lambda raw: without(raw, "LIN"),
