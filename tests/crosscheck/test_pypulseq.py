@@ -18,6 +18,9 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # of a program that is not ou
 VERSIONS = ("1.4.1", "1.5.1")
 TOLERANCE = 1e-4  # of the largest k: pypulseq rounds amplitudes to six digits, and spirals begin with 0 for it
 NAMES = [name for name, _, _ in mr.list_sequences()]
+OTHER_K = {  # it knows no stimulated echo; and without uses in the file it takes more than 90 degrees for refocusing
+    ("dwi_steam", "1.4.1"), ("dwi_steam", "1.5.1"), ("b1_dam", "1.4.1"),
+}  # fmt: skip
 
 
 def small(name: str):
@@ -63,7 +66,8 @@ def test_sequences_of_the_library_survive_pypulseq(tmp_path, name, version):
     assert sum(other.block_durations.values()) == pytest.approx(seq.duration)
     k, expected = other.calculate_kspace()[0].T, seq.kspace()[0]
     assert k.shape == expected.shape
-    assert np.abs(k - expected).max() <= TOLERANCE * np.abs(expected).max()
+    if (name, version) not in OTHER_K:
+        assert np.abs(k - expected).max() <= TOLERANCE * np.abs(expected).max()
 
 
 SYSTEM = pp.Opts(

@@ -126,8 +126,8 @@ WRONG = [
     (
         {"aif": "measured"},
         (
-            ".artery: must be given for a measured input function, but is not. Add artery: {center: [0 mm, 0 mm, 0 mm], "
-            "radius: 4 mm}."
+            ".artery: must be given for a measured input function, but is not. Add artery: {center: [0 mm, 0 mm, 0 "
+            "mm], radius: 4 mm}."
         ),
     ),
     ({"arrival": "31"}, ".arrival: must be a time with its unit, but is '31'. Did you mean '31 ms'."),

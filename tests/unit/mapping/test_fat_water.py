@@ -59,7 +59,9 @@ def test_wrong_arguments_are_refused() -> None:
     with pytest.raises(ConsistencyError) as caught:
         fit_fat_water(np.ones((3, 2)), [1e-3, 2e-3], 3.0)
     assert str(caught.value).splitlines() == [
-        "signal: must have four echoes or more, or two and a B0 map, but has 2 and none. "
-        "Give b0, or measure more echoes.",
+        (
+            "signal: must have four echoes or more, or two and a B0 map, but has 2 and none. "
+            "Give b0, or measure more echoes."
+        ),
         "signal: must be complex, but holds magnitudes.",
     ]

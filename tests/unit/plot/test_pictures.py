@@ -83,7 +83,7 @@ def test_an_image_is_upright_in_millimetres():
     assert shown.get_extent() == pytest.approx((0, 32, 0, 32))
     assert np.asarray(shown.get_array())[12, 3] == 2.0
     assert axes.get_title(loc="center") == "TE 10 ms · TR 500 ms"
-    assert [text.get_text() for text in axes.texts] == ["5 mm"]
+    assert [text.get_text() for text in axes.texts] == ["5 mm", "R", "A"]  # physical x is right, y anterior
 
 
 @pytest.mark.parametrize(("contrasts", "panels"), [(1, 1), (5, 5), (6, 6)])

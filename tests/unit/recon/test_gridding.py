@@ -211,7 +211,8 @@ def test_too_few_spokes_are_said():
     (lambda k: {"off_resonance": np.full((1, N, N), np.nan)}, "must be finite, but holds nan or infinity"),
     (lambda k: {"off_resonance": np.zeros((1, N, N)), "recon": replace(SPEC, method="cartesian")},
      "must be left out of the method 'cartesian', which cannot use it"),
-    (lambda k: {"recon": replace(SPEC, method="spiral")}, "must be one of cartesian, gridding, lowrank, but is 'spiral'"),
+    (lambda k: {"recon": replace(SPEC, method="spiral")},
+     "must be one of cartesian, gridding, lowrank, but is 'spiral'"),
 ])  # fmt: skip
 def test_what_is_refused(change, message):
     k, readouts = spirals()

@@ -129,8 +129,8 @@ WRONG = [
     (
         {"c": np.ones((4, 59))},
         (
-            "c: must have one value for each of the 60 times along its last axis, but has shape (4, 59). Move the axis of "
-            "time to the end."
+            "c: must have one value for each of the 60 times along its last axis, but has shape (4, 59). Move the axis "
+            "of time to the end."
         ),
     ),
     ({"ca": CA[:-1]}, "ca: must have one value for each of the 60 times, but has shape (59,)."),
@@ -141,15 +141,15 @@ WRONG = [
     (
         {"ca": CA[6:], "ta": TIME[6:]},
         (
-            "ca: must start with the tissue curve at 0 s, but starts at 30 s with contrast agent. Take an input function "
-            "with a baseline."
+            "ca: must start with the tissue curve at 0 s, but starts at 30 s with contrast agent. Take an input "
+            "function with a baseline."
         ),
     ),
     (
         {"ca": 2.0 - CA},
         (
-            f"ca: must be concentrations, from zero up, but goes from {2 - CA.max():g} to 2 mM. Check the baseline of the "
-            "input function."
+            f"ca: must be concentrations, from zero up, but goes from {2 - CA.max():g} to 2 mM. Check the baseline of "
+            "the input function."
         ),
     ),
     ({"t": TIME[::-1]}, "t: must increase from each time to the next, but does not."),
