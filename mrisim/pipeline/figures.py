@@ -29,9 +29,12 @@ def _draw_overview(result: Result) -> dict[str, bytes]:
     }
     if len(images) + len(result.maps) < 2:
         return {}
-    coloured = _coloured(result.maps)
-    maps = {("colour FA" if name == "V1" else f"{name} map"): estimate for name, estimate in coloured.items()}
-    return {"overview": plot.png(plot.overview(images, maps, title=result.protocol.name))}
+    maps, truth = _captioned(result.maps), _captioned(result.truth)
+    return {"overview": plot.png(plot.overview(images, maps, truth=truth, title=result.protocol.name))}
+
+
+def _captioned(maps: Mapping[str, ParameterMap]) -> dict[str, ParameterMap]:
+    return {("colour FA" if name == "V1" else f"{name} map"): value for name, value in _coloured(maps).items()}
 
 
 def _draw_scan(name: str, scan: ScanResult) -> dict[str, bytes]:

@@ -9,8 +9,9 @@ import numpy as np
 
 from mrisim.events.blocks import Parameter, Sequence
 from mrisim.events.diffusion import weightings
+from mrisim.pipeline.explore import explore_image, explore_maps, explore_sequence
 from mrisim.pipeline.records import Result, ScanResult, TissueRow
-from mrisim.report import Page, Picture, Section, Table, Text, render
+from mrisim.report import Content, Folds, Page, Picture, Section, Table, Text, render
 from mrisim.units import B_VALUE, TIME, show
 
 _DIFFUSION_WEIGHTED = 20e6  # b value from which a sequence is shown as one that weights by diffusion [s/m²]
@@ -22,7 +23,7 @@ def document(result: Result, figures: dict[str, bytes]) -> str:
     sections = [_overview(result, figures)]
     if result.maps:
         sections.append(_maps(result, figures))
-    sections += [_scan(scan, figures) for scan in result.scans.values()]
+    sections += [_scan(result, scan, figures) for scan in result.scans.values()]
     sections.append(_provenance(result))
     facts = (
         ("phantom", _phantom_name(result)),
@@ -117,7 +118,7 @@ def _phantom_name(result: Result) -> str:
 
 
 def _overview(result: Result, figures: dict[str, bytes]) -> Section:
-    content: list[Table | Picture | Text] = [scan_table(result)]
+    content: list[Content] = [scan_table(result)]
     for finding in result.findings:
         content.append(Text(text=str(finding)))
     if result.tissues:
@@ -152,34 +153,43 @@ def few(texts: list[str]) -> str:
 
 
 def _maps(result: Result, figures: dict[str, bytes]) -> Section:
-    content: list[Table | Picture | Text] = []
+    pictures = {}
     for name, estimate in result.maps.items():
         fit = estimate.provenance.get("fit", {})
         options = ", ".join(f"{key}: {value}" for key, value in fit.items())
-        content.append(Picture(png=figures[f"map_{name}"], caption=f"{name} ({options})", wide=name in result.truth))
-    return Section(title="Maps", content=tuple(content))
+        pictures[name] = Picture(png=figures[f"map_{name}"], caption=f"{name} ({options})", wide=name in result.truth)
+    explorer = explore_maps(result.maps, result.truth, ())
+    content: list[Content] = [*pictures.values()]
+    return Section(title="Maps", content=tuple(content if explorer is None else [explorer, *content]))
 
 
-def _scan(scan: ScanResult, figures: dict[str, bytes]) -> Section:
+_CAPTIONS = {
+    "image": "Image: mean of pd · M⁺ over each voxel, magnitude.",
+    "sequence": "Sequence diagram of the first repetition with readouts; hatched delays are shortened.",
+    "trajectory": "k-space trajectory, logical axes.",
+    "kspace": "k-space magnitude.",
+    "signal": "Signal.",
+}
+
+
+def _scan(result: Result, scan: ScanResult, figures: dict[str, bytes]) -> Section:
     seq = scan.sequences[0]
-    captions = {
-        "image": "Image: mean of pd · M⁺ over each voxel, magnitude.",
-        "sequence": "Sequence diagram of the first repetition with readouts; hatched delays are shortened.",
-        "trajectory": "k-space trajectory, logical axes.",
-        "kspace": "k-space magnitude.",
-        "signal": "Signal.",
-    }
     wide = ("sequence", "image") if scan.image is not None and len(scan.image.data) > 2 else ("sequence",)
-    pictures = [
-        Picture(png=figures[f"{scan.name}_{kind}"], caption=caption, wide=kind in wide)
-        for kind, caption in captions.items()
+    pictures = {
+        kind: Picture(png=figures[f"{scan.name}_{kind}"], caption=caption, wide=kind in wide)
+        for kind, caption in _CAPTIONS.items()
         if f"{scan.name}_{kind}" in figures
-    ]
+    }
     about = " ".join(
         part for part in (seq.description, f"Reference: {seq.reference}." if seq.reference else "") if part
     )
-    content: list[Table | Picture | Text] = [Text(text=about)] if about else []
-    content += [*pictures, _parameters(scan), timing_table(seq)]
+    content: list[Content] = [Text(text=about)] if about else []
+    if scan.image is not None and "image" in pictures:
+        shown = sum(one.image is not None for one in result.scans.values())
+        content.append(explore_image(scan.name, scan.image, (pictures.pop("image"),), shown))
+    if "sequence" in pictures:
+        content.append(explore_sequence(result, scan, (pictures.pop("sequence"),)))
+    content += [*pictures.values(), _parameters(scan), timing_table(seq)]
     source = Path(seq.source)
     if source.is_file():
         text = source.read_text(encoding="utf-8")
@@ -187,15 +197,15 @@ def _scan(scan: ScanResult, figures: dict[str, bytes]) -> Section:
     return Section(title=f"Scan {scan.name}", content=tuple(content))
 
 
-def _parameters(scan: ScanResult) -> Table:
+def _parameters(scan: ScanResult) -> Folds:
     """All parameters; those that differ between runs with all their values."""
     first = scan.sequences[0].parameters
-    rows = []
+    lines = []
     for name, parameter in first.items():
         values = dict.fromkeys(parameter_text(seq.parameters[name]) for seq in scan.sequences)
-        set_by = "default" if all(seq.parameters[name].is_default for seq in scan.sequences) else "set"
-        rows.append((name, " | ".join(values), set_by, parameter.doc))
-    return Table(head=("parameter", "value", "from", "meaning"), rows=tuple(rows))
+        default = all(seq.parameters[name].is_default for seq in scan.sequences)
+        lines.append((name, " | ".join(values), {"meaning": parameter.doc, "from": "default" if default else "set"}))
+    return Folds(title="Parameters", lines=tuple(lines))
 
 
 def timing_table(seq: Sequence) -> Table:
@@ -214,7 +224,7 @@ def weighting_text(seq: Sequence) -> Table | str:
     Example:
         >>> from mrisim.sequence import load_sequence
         >>> weighting_text(load_sequence("spin_echo"))
-        'diffusion weighting at most 1.35 s/mm^2'
+        'diffusion weighting at most 1.34 s/mm^2'
     """
     found = weightings(seq)
     strongest = max((one.b for one in found), default=0.0)
@@ -235,7 +245,7 @@ def _provenance(result: Result) -> Section:
         (name, "default" if value is None else str(value)) for name, value in result.provenance["options"].items()
     )
     versions = tuple(result.provenance["versions"].items())
-    content: list[Table | Picture | Text] = [
+    content: list[Content] = [
         Table(head=("phase", "seconds"), rows=(*seconds, total), right=("seconds",)),
         Table(head=("option", "value"), rows=options),
         Table(head=("software", "version"), rows=versions),

@@ -7,10 +7,13 @@ from typing import Any
 
 from matplotlib.figure import Figure as _Figure
 
+from mrisim.plot._looks import colour_table as colour_table
+from mrisim.plot._looks import look_of as look_of
 from mrisim.plot.curves import signal as signal
 from mrisim.plot.curves import slice_profile as slice_profile
 from mrisim.plot.dce import concentration as concentration
 from mrisim.plot.dce import input_functions as input_functions
+from mrisim.plot.diagram import repetition as repetition
 from mrisim.plot.diagram import sequence as sequence
 from mrisim.plot.diffusion import decay as decay
 from mrisim.plot.diffusion import direction_comparison as direction_comparison
@@ -21,10 +24,10 @@ from mrisim.plot.expectation import Drawn as Drawn
 from mrisim.plot.expectation import expectation as expectation
 from mrisim.plot.images import image as image
 from mrisim.plot.images import map_comparison as map_comparison
-from mrisim.plot.images import overview as overview
 from mrisim.plot.images import parameter_map as parameter_map
 from mrisim.plot.kspace import kspace as kspace
 from mrisim.plot.kspace import trajectory as trajectory
+from mrisim.plot.overview import overview as overview
 
 __all__ = [
     "Compared",

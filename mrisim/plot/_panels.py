@@ -10,6 +10,8 @@ from mrisim.data import Grid, ParameterMap
 from mrisim.errors import ConsistencyError, Problem
 from mrisim.plot import _style as style
 
+_OBLIQUE = 0.3  # of a direction's length: less has no letter of its own
+
 
 def check_slice(index: int, count: int) -> None:
     """Refuse a slice that is not there."""
@@ -59,3 +61,16 @@ def scale_bar(axes: Axes, grid: Grid, color: str = "white") -> None:
         color=color,
         fontsize=7,
     )
+
+
+def letters(axes: Axes, grid: Grid, color: str = "white") -> None:
+    """Write R or L, A or P, S or I at the right and upper edge, where the sides of the picture look along x, y or z."""
+    for axis, place, align in ((0, (0.985, 0.5), ("right", "center")), (1, (0.5, 0.985), ("center", "top"))):
+        letter = _side(grid.geometry.rotation[:, axis])
+        axes.text(*place, letter, transform=axes.transAxes, color=color, fontsize=8, ha=align[0], va=align[1], zorder=5)
+
+
+def _side(direction: np.ndarray) -> str:
+    """Letters of a direction, the strongest first: x right, y anterior, z superior, as in NIfTI."""
+    order = np.argsort(-np.abs(direction), kind="stable")
+    return "".join(("LR", "PA", "IS")[i][int(direction[i] > 0)] for i in order if abs(direction[i]) > _OBLIQUE)

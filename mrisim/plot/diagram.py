@@ -93,6 +93,18 @@ def sequence(
     return figure
 
 
+def repetition(seq: Sequence) -> tuple[float, float]:
+    """Start and stop of the repetition that `sequence` draws unless it is told another window [s].
+
+    Example:
+        >>> from mrisim.sequence import load_sequence
+        >>> repetition(load_sequence("spin_echo"))[0]
+        0.0
+    """
+    start, stop, _ = _first_repetition(seq)
+    return start, stop
+
+
 def _view(seq: Sequence, window: tuple[float | str, float | str] | None) -> _Window:
     if window is None:
         start, stop, origin = _first_repetition(seq)

@@ -10,25 +10,19 @@ from matplotlib.figure import Figure
 from mrisim.data import Image, ParameterMap
 from mrisim.errors import ConsistencyError, Problem
 from mrisim.plot import _style as style
-from mrisim.plot._panels import aspect, check_slice, masked, scale_bar, show
-from mrisim.plot.diffusion import colours as direction_colours
+from mrisim.plot._looks import look_of
+from mrisim.plot._panels import aspect, check_slice, letters, masked, scale_bar, show
 from mrisim.plot.diffusion import direction_comparison, directions
 from mrisim.units import ANGLE, TIME
 from mrisim.units import show as text_of
 
 _COLUMNS = 5  # panels side by side
-_DIFFERENCE = 10.0  # [%]
-_SHOWN_AS: dict[str, tuple[float, str]] = {"s": (1e3, "ms"), "m^2/s": (1e9, "µm²/ms"), "1": (1.0, "")}
-_COLOUR_MAPS = {"T1": "inferno", "T2": "viridis", "T2*": "viridis", "PD": "gray", "S0": "gray", "FA": "gray"}
-_SPELLED = {"Dstar": "D*"}
-_FULL = {"FA": 1.0}  # upper end of the colours of maps whose range is known
-_ABSOLUTE = {"FA": 0.05, "f": 0.05}  # end of the colours of differences; these may be zero, so they are no per cents
 _WEIGHTED = 20e6  # b value from which the images of a series are captioned with theirs [s/m²]
 
 
 @style.styled
 def image(img: Image, *, slice_index: int | None = None, phase: bool = False, title: str | None = None) -> Figure:
-    """Draw each contrast of one slice in gray, with a scale bar; three central planes of a volume.
+    """Draw each contrast of one slice in gray, with scale bar and letters of its sides; three planes of a volume.
 
     Args:
         img: Complex image.
@@ -48,19 +42,20 @@ def image(img: Image, *, slice_index: int | None = None, phase: bool = False, ti
     if img.grid.thickness is None and nz > 4 and slice_index is None and len(img.data) == 1:
         return _planes(img, phase, title)
     pictures = [np.angle(data[index]) if phase else np.abs(data[index]) for data in img.data]
-    captions = [_caption(img.coordinates, row) for row in range(len(pictures))]
+    captions = [caption_of(img.coordinates, row) for row in range(len(pictures))]
     rows = -(-len(pictures) // _COLUMNS)
     columns = -(-len(pictures) // rows)
     panel = 4.4 if columns == 1 else style.PAGE_WIDTH / columns
     figure = style.new_figure(panel * rows * aspect(img.grid) + 0.35, width=panel * columns + 0.8)
     axes = figure.subplots(rows, columns, squeeze=False)
-    low, high = (-np.pi, np.pi) if phase else (0.0, _bright(np.stack(pictures)))
+    low, high = (-np.pi, np.pi) if phase else (0.0, bright(np.stack(pictures)))
     for panel_axes in axes.flat[len(pictures) :]:
         panel_axes.set_visible(False)
     for panel_axes, picture, caption in zip(axes.flat, pictures, captions, strict=False):
         shown = show(panel_axes, picture, img.grid, "gray", low, high)
         panel_axes.set_title(caption, fontsize=8, fontweight="normal", loc="center")
     scale_bar(axes.flat[0], img.grid)
+    letters(axes.flat[0], img.grid)
     bar = figure.colorbar(shown, ax=axes, shrink=0.8, pad=0.01, aspect=30)
     bar.set_label("phase / rad" if phase else "signal" if img.unit == "1" else f"signal / {img.unit}")
     bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
@@ -81,7 +76,7 @@ def _planes(img: Image, phase: bool, title: str | None) -> Figure:
     widths = [size[0] for _, size, _ in planes]
     figure = style.new_figure(style.PAGE_WIDTH * max(size[1] for _, size, _ in planes) / sum(widths) + 0.5)
     axes = figure.subplots(1, 3, width_ratios=widths)
-    low, high = (-np.pi, np.pi) if phase else (0.0, _bright(volume))
+    low, high = (-np.pi, np.pi) if phase else (0.0, bright(volume))
     for panel, (picture, (wide, tall), name) in zip(axes, planes, strict=True):
         extent = (0, wide * 1e3, 0, tall * 1e3)
         shown = panel.imshow(picture, origin="lower", extent=extent, cmap="gray", vmin=low, vmax=high)
@@ -90,7 +85,7 @@ def _planes(img: Image, phase: bool, title: str | None) -> Figure:
     scale_bar(axes[0], img.grid)
     bar = figure.colorbar(shown, ax=axes, shrink=0.7, pad=0.01, aspect=25)
     bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
-    caption = _caption(img.coordinates, 0)
+    caption = caption_of(img.coordinates, 0)
     head = f"{title or img.name}  {caption}"
     figure.suptitle(head, x=0.01, ha="left", fontweight="bold", fontsize=10)
     return figure
@@ -121,17 +116,17 @@ def parameter_map(
     if estimate.data.ndim == 4:
         return directions(estimate, slice_index=slice_index, title=title)
     index = _slice_of(estimate.data, slice_index)
-    factor, unit = _SHOWN_AS.get(estimate.unit, (1.0, estimate.unit))
-    picture = masked(estimate)[index] * factor
-    low, high = (limits[0] * factor, limits[1] * factor) if limits else (0.0, _upper(estimate.name, picture))
+    look = look_of(estimate, limits)
+    picture = masked(estimate)[index] * look.factor
     figure = style.new_figure(4.4 * aspect(estimate.grid) + 0.3, width=5.0)
     axes = figure.add_subplot()
-    shown = show(axes, picture, estimate.grid, _COLOUR_MAPS.get(estimate.name, "viridis"), low, high)
+    shown = show(axes, picture, estimate.grid, look.colours, look.low, look.high)
     scale_bar(axes, estimate.grid, color=style.INK)
-    bar = figure.colorbar(shown, ax=axes, shrink=0.85, pad=0.02, extend="max")
-    bar.set_label(_label(estimate.name, unit))
+    letters(axes, estimate.grid, color=style.INK)
+    bar = figure.colorbar(shown, ax=axes, shrink=0.85, pad=0.02, extend=look.extend)
+    bar.set_label(look.label)
     bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
-    axes.set_title(title or f"{_SPELLED.get(estimate.name, estimate.name)} map")
+    axes.set_title(title or f"{look.name} map")
     return figure
 
 
@@ -144,7 +139,8 @@ def map_comparison(
     limits: tuple[float, float] | None = None,
     title: str | None = None,
 ) -> Figure:
-    """Draw truth, estimate and their difference side by side: in per cent of the truth, of FA and f as it is.
+    """Draw truth, estimate and their difference side by side: in per cent of the truth, or in its unit
+    where the truth may be zero, as that of B0.
 
     Args:
         truth: True map in SI.
@@ -165,22 +161,20 @@ def map_comparison(
         rule = f"must have the shape of the truth {truth.data.shape}, but has {estimate.data.shape}"
         raise ConsistencyError(Problem(rule, "Sample the truth on the grid of the estimate", path=estimate.name))
     index = _slice_of(estimate.data, slice_index)
-    factor, unit = _SHOWN_AS.get(estimate.unit, (1.0, estimate.unit))
-    true, found = masked(truth)[index] * factor, masked(estimate)[index] * factor
-    difference, end, name_of_difference = _difference(estimate.name, true, found)
-    low, high = (limits[0] * factor, limits[1] * factor) if limits else (0.0, _upper(estimate.name, true))
+    look = look_of(truth, limits)
+    true, found = masked(truth)[index] * look.factor, masked(estimate)[index] * look.factor
+    difference, end, name_of_difference = look.difference(true, found)
     figure = style.new_figure(style.PAGE_WIDTH / 3 * aspect(estimate.grid) + 0.75)
     axes = figure.subplots(1, 3)
-    colours = _COLOUR_MAPS.get(estimate.name, "viridis")
-    show(axes[0], true, truth.grid, colours, low, high)
-    shown = show(axes[1], found, estimate.grid, colours, low, high)
+    show(axes[0], true, truth.grid, look.colours, look.low, look.high)
+    shown = show(axes[1], found, estimate.grid, look.colours, look.low, look.high)
     changed = show(axes[2], difference, estimate.grid, "RdBu_r", -end, end)
     for panel, name in zip(axes, ("truth", "estimate", "difference"), strict=True):
         panel.set_title(name, fontsize=8.5, fontweight="normal", loc="center")
     scale_bar(axes[0], truth.grid, color=style.INK)
-    label = _label(estimate.name, unit)
+    letters(axes[0], truth.grid, color=style.INK)
     for mappable, where, text, extend in (
-        (shown, axes[:2], label, "max"),
+        (shown, axes[:2], look.label, look.extend),
         (changed, axes[2], name_of_difference, "both"),
     ):
         bar = figure.colorbar(
@@ -188,56 +182,7 @@ def map_comparison(
         )
         bar.set_label(text)
         bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
-    figure.suptitle(
-        title or _SPELLED.get(estimate.name, estimate.name), x=0.01, ha="left", fontweight="bold", fontsize=10
-    )
-    return figure
-
-
-@style.styled
-def overview(images: Mapping[str, Image], maps: Mapping[str, ParameterMap], *, title: str = "") -> Figure:
-    """Draw the first contrast of some images and some maps in one row: an exam at a glance.
-
-    Args:
-        images: Images by caption.
-        maps: Maps by caption.
-        title: Title of the figure.
-
-    Returns:
-        Figure with one panel each; maps have a colour bar.
-
-    Raises:
-        ConsistencyError: nothing to draw.
-    """
-    count = len(images) + len(maps)
-    if count == 0:
-        raise ConsistencyError(Problem("must hold at least one image or map, but is empty", path="images"))
-    first = next(iter([*images.values(), *maps.values()]))
-    panel = max(style.PAGE_WIDTH / count, 1.8)
-    figure = style.new_figure(panel * aspect(first.grid) + 1.05, width=panel * count)
-    axes = figure.subplots(1, count, squeeze=False)[0]
-    for panel_axes, (caption, img) in zip(axes, images.items(), strict=False):
-        picture = np.abs(img.data[0, img.data.shape[1] // 2])
-        show(panel_axes, picture, img.grid, "gray", 0.0, _bright(picture))
-        panel_axes.set_title(
-            f"{caption}\n{_caption(img.coordinates, 0)}", fontsize=8, fontweight="normal", loc="center"
-        )
-    for panel_axes, (caption, estimate) in zip(axes[len(images) :], maps.items(), strict=True):
-        panel_axes.set_title(caption, fontsize=8, fontweight="normal", loc="center")
-        factor, unit = _SHOWN_AS.get(estimate.unit, (1.0, estimate.unit))
-        picture = masked(estimate)[estimate.data.shape[0] // 2] * factor
-        if picture.ndim == 3:
-            show(panel_axes, direction_colours(picture), estimate.grid)
-            continue
-        colours = _COLOUR_MAPS.get(estimate.name, "viridis")
-        shown = show(panel_axes, picture, estimate.grid, colours, 0.0, _upper(estimate.name, picture))
-        bar = figure.colorbar(shown, ax=panel_axes, orientation="horizontal", pad=0.02, aspect=22, extend="max")
-        bar.set_label(_label(estimate.name, unit))
-        bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
-    scale_bar(axes[0], first.grid, "white" if images else style.INK)
-    for panel_axes in axes:
-        panel_axes.set_anchor("N")
-    figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=10)
+    figure.suptitle(title or look.name, x=0.01, ha="left", fontweight="bold", fontsize=10)
     return figure
 
 
@@ -247,35 +192,12 @@ def _slice_of(data: np.ndarray, slice_index: int | None) -> int:
     return index
 
 
-def _bright(values: np.ndarray, percentile: float = 99.7) -> float:
+def bright(values: np.ndarray, percentile: float = 99.7) -> float:
     finite = values[np.isfinite(values) & (values > 0)]
     return float(np.percentile(finite, percentile)) if finite.size else 1.0
 
 
-def _top(picture: np.ndarray) -> float:
-    """Upper end of the colours of a map: most of its values, and not those of fluid alone."""
-    finite = picture[np.isfinite(picture) & (picture > 0)]
-    return float(min(np.percentile(finite, 98), 2.5 * np.median(finite))) if finite.size else 1.0
-
-
-def _upper(name: str, picture: np.ndarray) -> float:
-    return _FULL[name] if name in _FULL else _top(picture)
-
-
-def _label(name: str, unit: str) -> str:
-    spelled = _SPELLED.get(name, name)
-    return f"{spelled} / {unit}" if unit else spelled
-
-
-def _difference(name: str, true: np.ndarray, found: np.ndarray) -> tuple[np.ndarray, float, str]:
-    """Difference, the end of its colours and its name."""
-    if name in _ABSOLUTE:
-        return found - true, _ABSOLUTE[name], f"difference of {name}"
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return 100 * (found - true) / true, _DIFFERENCE, "difference / %"
-
-
-def _caption(coordinates: Mapping[str, np.ndarray], row: int) -> str:
+def caption_of(coordinates: Mapping[str, np.ndarray], row: int) -> str:
     """b, TE, TR, TI, TS and a flip angle other than 90 degrees of one contrast, as far as they are known."""
     parts = []
     if "b_matrix" in coordinates:

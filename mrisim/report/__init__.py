@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from mrisim.report.html import Content as Content
+from mrisim.report.html import Explorer as Explorer
+from mrisim.report.html import Folds as Folds
 from mrisim.report.html import Page as Page
 from mrisim.report.html import Picture as Picture
 from mrisim.report.html import Section as Section

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import base64
 import html
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
+from typing import Any, Literal
+
+_SCRIPTS = ("common", "model", "timeline", "space", "stacks", "main")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,11 +43,35 @@ class Text:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Explorer:
+    """Something to explore in place of a picture, which stays for print and for a browser without scripts.
+
+    `data` comes from `report.sequence.describe` or `report.stacks.describe`; `name` is its address in the page.
+    """
+
+    name: str
+    kind: Literal["sequence", "stacks"]
+    data: Any
+    still: tuple[Picture, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Folds:
+    """Lines that fold open: name and value, and behind them what they mean and more about them."""
+
+    title: str
+    lines: tuple[tuple[str, str, Mapping[str, str]], ...]
+
+
+Content = Table | Picture | Text | Explorer | Folds
+
+
+@dataclass(frozen=True, kw_only=True)
 class Section:
     """A heading and what follows it."""
 
     title: str
-    content: tuple[Table | Picture | Text, ...]
+    content: tuple[Content, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +92,7 @@ def render(page: Page) -> str:
         >>> "a &lt; b" in text and "http" not in text
         True
     """
-    style = files("mrisim.report").joinpath("page.css").read_text(encoding="utf-8")
+    style = _own_file("page.css")
     facts = "".join(f"<div><dt>{_e(label)}</dt><dd>{_e(value)}</dd></div>" for label, value in page.facts)
     links = "".join(f'<a href="#s{i}">{_e(section.title)}</a>' for i, section in enumerate(page.sections))
     body = "\n".join(_section(i, section) for i, section in enumerate(page.sections))
@@ -71,8 +100,20 @@ def render(page: Page) -> str:
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><title>{_e(page.title)}</title>'
         f"<style>\n{style}</style></head>\n<body><main><header><h1>{_e(page.title)}</h1><p>{_e(page.subtitle)}</p>"
-        f"<dl>{facts}</dl><nav>{links}</nav></header>\n{body}\n</main></body></html>\n"
+        f"<dl>{facts}</dl><nav>{links}</nav></header>\n{body}\n</main>{_script(page)}</body></html>\n"
     )
+
+
+def _own_file(name: str) -> str:
+    return files("mrisim.report").joinpath(name).read_text(encoding="utf-8")
+
+
+def _script(page: Page) -> str:
+    """What makes a page answer, where something in it does."""
+    if not any(isinstance(item, (Explorer, Folds)) for section in page.sections for item in section.content):
+        return ""
+    parts = "\n".join(_own_file(f"{name}.js") for name in _SCRIPTS)
+    return f'\n<script>"use strict";\n(() => {{\n{parts}}})();</script>'
 
 
 def _e(text: str) -> str:
@@ -88,12 +129,44 @@ def _section(index: int, section: Section) -> str:
         if pictures:
             parts.append(_side_by_side(pictures))
             pictures = []
-        parts.append(
-            _table(item) if isinstance(item, Table) else _text(item) if isinstance(item, Text) else _picture(item)
-        )
+        parts.append(_item(item))
     if pictures:
         parts.append(_side_by_side(pictures))
     return f'<section id="s{index}"><h2>{_e(section.title)}</h2>\n' + "\n".join(parts) + "</section>"
+
+
+def _item(item: Content) -> str:
+    match item:
+        case Table():
+            return _table(item)
+        case Text():
+            return _text(item)
+        case Explorer():
+            return _explorer(item)
+        case Folds():
+            return _folds(item)
+        case Picture():
+            return _picture(item)
+
+
+def _explorer(item: Explorer) -> str:
+    data = json.dumps(item.data, ensure_ascii=False, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+    still = "".join(_picture(picture) for picture in item.still)
+    return (
+        f'<div class="explorer" id="{_e(item.name)}" data-kind="{item.kind}"><div class="live" hidden></div>'
+        f'<div class="still">{still}</div><script type="application/json">{data}</script></div>'
+    )
+
+
+def _folds(item: Folds) -> str:
+    lines = []
+    for name, value, about in item.lines:
+        facts = "".join(f"<div><dt>{_e(key)}</dt><dd>{_e(text)}</dd></div>" for key, text in about.items() if text)
+        lines.append(
+            f"<details><summary><b>{_e(name)}</b> <span>{_e(value)}</span></summary><dl>{facts}</dl></details>"
+        )
+    button = '<button type="button" class="unfold" hidden>unfold all</button>'
+    return f'<div class="folds"><h3>{_e(item.title)}</h3>{button}{"".join(lines)}</div>'
 
 
 def _side_by_side(pictures: list[str]) -> str:
