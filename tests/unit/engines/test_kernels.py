@@ -174,3 +174,16 @@ def test_ideal_pulse_reaches_the_half_open_slice():
 
 def test_waveform_type_is_what_the_engine_takes():
     assert isinstance(slice_pulse(waveforms.block(duration=1 * MS), 1.0, 0.0).waveforms[0], Waveform)
+
+
+def test_a_pulse_that_passes_the_echo_alone_keeps_what_it_mirrors():
+    """Against the coefficients of the map: b of M⁺ → a M⁺ + b M⁺* + c Mz, with relaxation in a long pulse."""
+    generator = np.random.default_rng(5)
+    columns = generator.standard_normal((4, 3, 7))
+    m = tuple(generator.standard_normal((3, 7)))
+    found = bloch_physics.apply(columns, m)
+    x, y = columns[0, 0] + 1j * columns[0, 1], columns[1, 0] + 1j * columns[1, 1]
+    mirrored = 0.5 * (x + 1j * y) * (m[0] - 1j * m[1])
+    kept = bloch_physics.mirrored(columns, m, found)
+    np.testing.assert_allclose(kept[0] + 1j * kept[1], mirrored, rtol=1e-12)
+    np.testing.assert_array_equal(kept[2], found[2])
