@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Iterator
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,7 +19,18 @@ from mrisim.cli.options import (
     refuse_with_protocol,
 )
 
-MAX_SHOWN = 20  # violations of a file
+if TYPE_CHECKING:
+    from mrisim.checking import Coil, Message
+
+MAX_SHOWN = 20  # messages of a file
+
+
+class Format(StrEnum):
+    """How messages are written."""
+
+    text = "text"
+    json = "json"
+    sarif = "sarif"
 
 
 @exits
@@ -27,23 +40,54 @@ def check(
     system: SystemOption = None,
     use: UseOption = None,
     strict: StrictOption = False,
+    coil: Annotated[
+        str | None, typer.Option(help="Gradient coil for nerve stimulation and tones: example_coil, or a .yaml file.")
+    ] = None,
+    format_: Annotated[Format, typer.Option("--format", help="Sarif is what editors and code review show.")] = (
+        Format.text
+    ),
 ) -> None:
-    """Check files: grammar, timing, and the scanner's limits. Exit code 1 where a limit is broken."""
-    broken = 0
+    """Check files: grammar, scanner's limits, timing, k-space, safety, limits of their own. Exit code 1 on errors."""
+    from mrisim.checking import load_coil
+
+    body = load_coil(coil) if coil is not None else None
+    given, parameters = reading(system, use, strict), assignments(set_ or [])
+    found: list[Message] = []
     for name in names:
-        violations = _violations(name, assignments(set_ or []), reading(system, use, strict))
-        typer.echo(f"{name}: {'fine' if not violations else f'{len(violations)} violations'}")
-        for violation in violations[:MAX_SHOWN]:
-            typer.echo(f"  {violation}")
-        if len(violations) > MAX_SHOWN:
-            typer.echo(f"  and {len(violations) - MAX_SHOWN} more")
-        broken += len(violations)
-    if broken:
+        messages = list(_messages(name, parameters, given, body, quiet=format_ != Format.text))
+        found += messages
+        if format_ == Format.text:
+            _print(name, messages)
+    if format_ != Format.text:
+        _write(found, format_)
+    if any(message.severity == "error" for message in found):
         raise typer.Exit(VIOLATIONS)
 
 
-def _violations(name: str, parameters: dict[str, Any], given: dict[str, Any]) -> list[str]:
-    """What is wrong with a file that its grammar allows; phantoms and protocols have their grammar only."""
+def _print(name: str, messages: list[Message]) -> None:
+    """Messages of a file, those at one line below each other."""
+    kinds = ("error", "warning", "note")
+    counts = [(kind, sum(message.severity == kind for message in messages)) for kind in kinds]
+    text = ", ".join(f"{count} {kind}{'s' * (count > 1)}" for kind, count in counts if count)
+    typer.echo(f"{name}: {text or 'fine'}")
+    for message in messages[:MAX_SHOWN]:
+        place = f"{message.place}: " if message.place else ""
+        typer.echo(f"  {place}{message.severity} [{message.id}] {message}")
+    if len(messages) > MAX_SHOWN:
+        typer.echo(f"  and {len(messages) - MAX_SHOWN} more")
+
+
+def _write(messages: list[Message], kind: Format) -> None:
+    from mrisim import __version__
+    from mrisim.checking.output import to_json, to_sarif
+
+    typer.echo(to_json(messages) if kind == Format.json else to_sarif(messages, __version__))
+
+
+def _messages(
+    name: str, parameters: dict[str, Any], given: dict[str, Any], coil: Coil | None, *, quiet: bool
+) -> Iterator[Message]:
+    """What is wrong with a file that its grammar allows; phantoms have their grammar only."""
     from mrisim.pipeline.kinds import kind_of
 
     kind = kind_of(name)
@@ -51,28 +95,59 @@ def _violations(name: str, parameters: dict[str, Any], given: dict[str, Any]) ->
         from mrisim.io.phantoms import load_model
 
         load_model(name, **parameters)
-        return []
+    elif kind == "sequence":
+        yield from _sequence(name, parameters, given, coil, quiet=quiet)
+    else:
+        refuse_with_protocol(list(parameters), None)
+        yield from _protocol(name, coil)
+
+
+def _sequence(
+    name: str, parameters: dict[str, Any], given: dict[str, Any], coil: Coil | None, *, quiet: bool
+) -> Iterator[Message]:
+    from dataclasses import replace
+
+    from mrisim.checking import check_sequence
     from mrisim.io.sequences import is_pulseq, load_sequence, load_system
     from mrisim.pipeline.fits import refuse_wrong_fits
+    from mrisim.sequence.files import load_source
 
-    if kind == "sequence" and not is_pulseq(name) and given.keys() == {"system"}:
-        sequence, scanner = load_sequence(name, **parameters), load_system(given["system"])
-        return [str(violation) for violation in sequence.check(scanner)]
-    if kind == "sequence":
+    source = None if is_pulseq(name) else load_source(name)
+    if source is not None and given.keys() == {"system"}:
+        sequence = replace(load_sequence(name, **parameters), system=load_system(given["system"]))
+    else:
         sequence = load_sequence(name, **given, **parameters)
         refuse_wrong_fits(None, [sequence])
-        for finding in sequence.findings:
+        for finding in () if quiet else sequence.findings:
             typer.echo(f"note: {finding}")
-        return [str(violation) for violation in sequence.check()]
+    for message in check_sequence(sequence, source, coil):
+        yield message if message.file else replace(message, file=name)
+
+
+def _protocol(name: str, coil: Coil | None) -> Iterator[Message]:
+    """Messages of all runs of all scans, under the limits of the protocol and of the scan beside those of the file."""
+    from dataclasses import replace
+
+    from mrisim.checking import check_limits, check_sequence, grouped, measure
+    from mrisim.pipeline.fits import refuse_wrong_fits
     from mrisim.pipeline.kinds import protocol_sequences
     from mrisim.protocol import load_protocol
+    from mrisim.sequence.files import load_source
 
-    refuse_with_protocol(list(parameters), None)
-    refuse_wrong_fits(load_protocol(name), [])
-    found = []
+    protocol = load_protocol(name)
+    refuse_wrong_fits(protocol, [])
+    files = {scan.name: scan.sequence for scan in protocol.scans}
+    data = protocol.source.data if protocol.source is not None else {}
+    found: list[Message] = []
     for scan, sequence in protocol_sequences(name):
-        found += [f"{scan}: {violation}" for violation in sequence.check()]
-    return list(dict.fromkeys(found))
+        source = load_source(files[scan]) if not files[scan].endswith(".seq") else None
+        messages = list(check_sequence(sequence, source, coil))
+        gamma, own = sequence.system.gamma, data["scans"][scan].get("limits")
+        for limits, path in ((data.get("limits"), ("limits",)), (own, ("scans", scan, "limits"))):
+            if limits:
+                messages += check_limits(limits, measure(sequence, coil), gamma, protocol.source, path)
+        found += [replace(message, scan=scan) for message in messages]
+    yield from grouped(found)
 
 
 def register(app: typer.Typer) -> None:

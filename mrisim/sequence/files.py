@@ -13,8 +13,8 @@ from mrisim.paths import library_files
 from mrisim.source import KeyPath, Source, did_you_mean, inside_folder, one_line, read_source
 
 MAX_EXTENDS = 8
-_LATER = {"limits": "limits beyond the scanner"}
-_BY_NAME = ("parameters", "definitions", "events", "system", "geometry", "recon")
+_LATER: dict[str, str] = {}  # key → what it will hold
+_BY_NAME = ("parameters", "definitions", "events", "system", "geometry", "recon", "limits")
 
 
 def list_sequences() -> tuple[tuple[str, str, Path], ...]:

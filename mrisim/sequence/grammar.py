@@ -389,6 +389,13 @@ class ExpectModel(Model):
     )
 
 
+LIMITS: Any = Field(
+    default={},
+    description="rules for mrisim check: quantity → at most, at least, below, above, A to B; docs/checking.md",
+    examples=[{"TE": "at most 90 ms", "voxel": ["0.4 mm", "0.7 mm", "3 mm"], "b1_rms": "3 uT"}],
+)
+
+
 class SequenceModel(Model):
     """A sequence file."""
 
@@ -405,3 +412,4 @@ class SequenceModel(Model):
     timing: list[TimingModel] = []
     recon: ReconModel | None = None
     expect: list[ExpectModel] = []
+    limits: dict[str, Expr | Exprs] = LIMITS

@@ -526,16 +526,6 @@ def test_a_loop_that_would_run_without_bound_is_refused():
     )
 
 
-@pytest.mark.parametrize("key", ["limits"])
-def test_keys_of_a_later_language_are_refused(key, tmp_path):
-    from mrisim.sequence import load_sequence
-
-    path = tmp_path / "s.yaml"
-    path.write_text(f"{HEAD}{key}: []\ntimeline: [{{wait: 1 ms}}]\n")
-    with pytest.raises(SpecError, match=f"'{key}' .* is not in this version"):
-        load_sequence(path)
-
-
 # -- parameters --------------------------------------------------------------------------------------------------------
 
 PARAMETERS = """
