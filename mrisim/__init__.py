@@ -117,3 +117,23 @@ class _Package(types.ModuleType):
 
 
 sys.modules[__name__].__class__ = _Package
+
+
+def _show_in_notebooks() -> None:
+    """Tell a running IPython how to show these types; matplotlib is loaded when the first of them is shown."""
+    if "IPython" not in sys.modules:
+        return
+    shell: Any = sys.modules["IPython"].get_ipython()
+    if shell is None:
+        return
+    formatter = shell.display_formatter.formatters["text/html"]
+    for home, name in (("events.blocks", "Sequence"), *(("data", name) for name in _SHOWN)):
+        formatter.for_type_by_name(f"mrisim.{home}", name, lambda thing: _module("plot").html_of(thing))
+
+
+def _module(name: str) -> Any:
+    return importlib.import_module(f"mrisim.{name}")
+
+
+_SHOWN = ("Phantom", "RawData", "Image", "ParameterMap")
+_show_in_notebooks()

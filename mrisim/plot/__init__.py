@@ -9,6 +9,8 @@ from matplotlib.figure import Figure as _Figure
 
 from mrisim.plot._looks import colour_table as colour_table
 from mrisim.plot._looks import look_of as look_of
+from mrisim.plot.contrasts import contrast as contrast
+from mrisim.plot.contrasts import spectrum as spectrum
 from mrisim.plot.curves import signal as signal
 from mrisim.plot.curves import slice_profile as slice_profile
 from mrisim.plot.dce import concentration as concentration
@@ -19,6 +21,7 @@ from mrisim.plot.diffusion import decay as decay
 from mrisim.plot.diffusion import direction_comparison as direction_comparison
 from mrisim.plot.diffusion import directions as directions
 from mrisim.plot.diffusion import weighted_directions as weighted_directions
+from mrisim.plot.display import html_of as html_of
 from mrisim.plot.expectation import Compared as Compared
 from mrisim.plot.expectation import Drawn as Drawn
 from mrisim.plot.expectation import expectation as expectation
@@ -28,24 +31,38 @@ from mrisim.plot.images import parameter_map as parameter_map
 from mrisim.plot.kspace import kspace as kspace
 from mrisim.plot.kspace import trajectory as trajectory
 from mrisim.plot.overview import overview as overview
+from mrisim.plot.phase_graphs import phase_graph as phase_graph
+from mrisim.plot.spins import bloch_animation as bloch_animation
+from mrisim.plot.spins import bloch_sphere as bloch_sphere
+from mrisim.plot.spins import magnetisation as magnetisation
 
 __all__ = [
     "Compared",
     "Drawn",
+    "bloch_animation",
+    "bloch_sphere",
+    "colour_table",
     "concentration",
+    "contrast",
     "decay",
     "direction_comparison",
     "directions",
     "expectation",
+    "html_of",
     "image",
     "input_functions",
     "kspace",
+    "look_of",
+    "magnetisation",
     "map_comparison",
     "overview",
     "parameter_map",
+    "phase_graph",
+    "repetition",
     "sequence",
     "signal",
     "slice_profile",
+    "spectrum",
     "trajectory",
     "weighted_directions",
 ]

@@ -17,6 +17,7 @@ from mrisim.errors import ConsistencyError, Problem
 from mrisim.events.blocks import AXES, NONE, BlockTable, Sequence, Use
 from mrisim.events.moments import gradient_tracks, pulse_instances, readout_instances
 from mrisim.plot import _style as style
+from mrisim.plot._moments import draw_moments, excitation_window
 from mrisim.units import TIME, parse
 
 _ROWS = ("RF", "phase", "Gx", "Gy", "Gz", "ADC")
@@ -59,6 +60,8 @@ def sequence(
     seq: Sequence,
     window: tuple[float | str, float | str] | None = None,
     *,
+    tr: int | None = None,
+    kspace: bool = False,
     names: bool = True,
     title: str | None = None,
 ) -> Figure:
@@ -68,23 +71,29 @@ def sequence(
         seq: Resolved sequence.
         window: First and last time [s] or text with unit. By default the first repetition with an ADC event (two where
             they are short), with long pure delays drawn broken.
+        tr: Number of the excitation, from 0, from which on to draw up to the next, in place of a window.
+        kspace: Draw k along the three logical axes beneath: zero at an excitation, mirrored by a refocusing pulse.
         names: Write block names along the top.
         title: Instead of the name of the sequence.
 
     Returns:
-        Figure with six rows: µT, degrees, 3 × mT/m, ADC.
+        Figure with six rows: µT, degrees, 3 × mT/m, ADC; and 1/m.
 
     Raises:
-        ConsistencyError: the window holds no block.
+        ConsistencyError: the window holds no block, there is no such excitation, or window and tr together.
     """
-    view = _view(seq, window)
-    figure = Figure(figsize=(style.PAGE_WIDTH, 4.4))
-    rows = figure.subplots(len(_ROWS), 1, sharex=True, gridspec_kw={"height_ratios": _HEIGHTS})
-    for axes, name, unit in zip(rows, _ROWS, _UNITS, strict=True):
+    view = _view(seq, window if tr is None else excitation_window(seq, tr, window))
+    figure = Figure(figsize=(style.PAGE_WIDTH, 5.4 if kspace else 4.4))
+    heights = (*_HEIGHTS, 1.6) if kspace else _HEIGHTS
+    rows = figure.subplots(len(heights), 1, sharex=True, gridspec_kw={"height_ratios": heights})
+    names_of_rows = zip((*_ROWS, "k"), (*_UNITS, "1/m"), strict=True)
+    for axes, (name, unit) in zip(rows, names_of_rows, strict=False):
         _prepare(axes, name, unit, view)
     _draw_pulses(rows[0], rows[1], view)
     _draw_gradients(rows[2:5], view)
     _draw_adc(rows[5], view)
+    if kspace:
+        draw_moments(rows[6], seq, view.start + np.array([0.0, view.seq.duration]), view.x, view.start)
     _time_axis(rows[-1], view)
     upright = names and _write_names(rows[0], view)
     _mark_gaps(rows, view)

@@ -83,3 +83,19 @@ def test_events_that_join_are_drawn_as_one():
 def test_a_sequence_without_pulses_is_drawn(spin_echo):
     silent = replace(spin_echo, blocks=replace(spin_echo.blocks, rf=np.full(len(spin_echo.blocks), -1)))
     assert len(plot.sequence(silent).axes) == 6
+
+
+def test_one_repetition_with_k_beneath(spin_echo):
+    """k of the samples is what the sequence says; the window is from one excitation to the next."""
+    rows = plot.sequence(spin_echo, tr=3, kspace=True).axes
+    k, time = spin_echo.kspace()
+    inside = (time >= 1.5) & (time < 2.0)
+    line = rows[6].lines[-3]  # kx
+    found = np.interp(
+        (time[inside] - 1.5) * 1e3, np.asarray(line.get_xdata(), dtype=float), np.asarray(line.get_ydata())
+    )
+    step = 0.5 / 4000  # of the drawn points [s]
+    np.testing.assert_allclose(found, k[inside, 0], atol=np.ptp(k[:, 0]) / 3.2e-3 * step)
+    assert rows[6].get_xlim() == pytest.approx((0, 500))  # drawn time; the labels count from the start
+    with pytest.raises(ConsistencyError, match="from 0 to 15"):
+        plot.sequence(spin_echo, tr=16)
