@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from mrisim.cli import checks, files, library, runs, validation
+from mrisim.cli import authoring, checks, files, library, runs, validation
 
-GROUPS = (library, runs, files, checks, validation)
+GROUPS = (library, runs, files, authoring, checks, validation)
 
 _CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mrisim"
 _COMPILE_CACHE = {
