@@ -55,7 +55,7 @@ def draw_moments(
     place: Callable[[np.ndarray], np.ndarray],
     origin: float,
 ) -> None:
-    """Draw k of a window; its range is that of the samples, so that spoilers do not flatten them."""
+    """Draw k of a window; its range is that of all readouts, so that spoilers do not flatten them."""
     centers = pulse_instances(seq).center
     inside = centers[(centers > window[0]) & (centers < window[1])]
     time = np.unique(np.concatenate([np.linspace(window[0], window[1], _POINTS), inside - 1e-9, inside]))
@@ -63,8 +63,8 @@ def draw_moments(
     for axis in range(3):
         axes.plot(place(time - origin), k[:, axis], color=_COLOURS[axis], linewidth=1.1, label=f"$k_{'xyz'[axis]}$")
     readouts = readout_instances(seq)
-    sampled = readouts.times(seq)
-    sampled = sampled[(sampled >= window[0]) & (sampled <= window[1])]
-    reach = float(np.abs(k_at(seq, sampled)).max(initial=0.0)) or float(np.abs(k).max(initial=0.0)) or 1.0
+    stop = readouts.start + readouts.count * seq.adc.dwell[readouts.event]
+    sampled = k_at(seq, np.concatenate([readouts.start, stop]))
+    reach = float(np.abs(sampled).max(initial=0.0)) or float(np.abs(k).max(initial=0.0)) or 1.0
     axes.set_ylim(-1.25 * reach, 1.25 * reach)
     axes.legend(loc="upper right", ncols=3, frameon=True, framealpha=0.8, edgecolor="none", borderpad=0.2)
