@@ -6,7 +6,7 @@ STAMP := $(VENV)/.mrisim-installed
 UV := $(shell command -v uv 2>/dev/null)
 WORKERS ?= 2
 
-.PHONY: demo test quick check validate bench install clean
+.PHONY: demo test quick check validate bench notebooks install clean
 
 demo: $(STAMP)
 	$(BIN)/mrisim demo --out out/demo
@@ -29,6 +29,9 @@ validate: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks
+
+notebooks: $(STAMP)
+	$(BIN)/python notebooks/build.py
 
 install: $(STAMP)
 
