@@ -18,13 +18,6 @@ if TYPE_CHECKING:
     from mrisim.phantom.compartments import Mixture as Mixture
     from mrisim.phantom.compartments import Planes as Planes
     from mrisim.phantom.compartments import Spheres as Spheres
-    from mrisim.phantom.compartments import Cylinders as Cylinders
-    from mrisim.phantom.compartments import Free as Free
-    from mrisim.phantom.compartments import Labels as Labels
-    from mrisim.phantom.compartments import Medium as Medium
-    from mrisim.phantom.compartments import Mixture as Mixture
-    from mrisim.phantom.compartments import Planes as Planes
-    from mrisim.phantom.compartments import Spheres as Spheres
     from mrisim.phantom.interface import Model as Model
     from mrisim.phantom.library import json_schema as json_schema
     from mrisim.phantom.library import load_model as load_model
@@ -38,13 +31,6 @@ if TYPE_CHECKING:
     from mrisim.phantom.voxels import VoxelModel as VoxelModel
 
 _HOME = {
-    "Cylinders": "compartments",
-    "Free": "compartments",
-    "Labels": "compartments",
-    "Medium": "compartments",
-    "Mixture": "compartments",
-    "Planes": "compartments",
-    "Spheres": "compartments",
     "Cylinders": "compartments",
     "Free": "compartments",
     "Labels": "compartments",

@@ -404,7 +404,7 @@ def mp2rage(
     center: Value,
     t1: Value,
     efficiency: Value = 1.0,
-) -> Float[Array, "trains *shape"]:
+) -> Float[Array, "trains ..."]:
     """Steady-state signals of MP2RAGE at the central pulse of its two trains, ideal spoiling, no transverse decay.
 
     Mz before the inversion is the fixed point of the maps Mz → a·Mz + b of inversion, waits and trains. Pulse number
