@@ -291,7 +291,7 @@ class Timeline {
     for (let t = Math.ceil(this.t0 * 1e3 / step) * step; t <= this.t1 * 1e3 * (1 + 1e-12); t += step) {
       const x = this.x(t * 1e-3);
       context.moveTo(x, height - MARGIN.bottom); context.lineTo(x, height - MARGIN.bottom + 4);
-      if (x < width - 60) context.fillText(String(Number(t.toPrecision(9))), x, height - MARGIN.bottom + 6);
+      if (x < width - 90) context.fillText(String(Number(t.toPrecision(9))), x, height - MARGIN.bottom + 6);
     }
     context.stroke();
     context.textAlign = "right";
