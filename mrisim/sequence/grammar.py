@@ -346,8 +346,8 @@ _PROPERTY_DOCS = {
     "D": "diffusion coefficient, engine epg, such as [1e-3 mm^2/s, 2e-3 mm^2/s]; 0 where not given",
 }
 _WORDS = (
-    "Names: T1, T2, T2star, df, b1, pd, D, the parameters (TE, TR, TI, flip …), E1 = exp(-TR/T1), E2 = exp(-TR/T2), names "
-    "of your own from 'over', i, pi; echo[n].center, .first, .last: complex samples of echo n, negative from the end. "
+    "Names: T1, T2, T2star, df, b1, pd, D, the parameters (TE, TR, TI, flip …), E1 = exp(-TR/T1), E2 = exp(-TR/T2), "
+    "names of your own from 'over', i, pi; echo[n].center, .first, .last: complex samples of echo n, negative from the end. "
     "Functions: docs/validation.md."
 )
 
