@@ -107,8 +107,8 @@ def repetition(seq: Sequence) -> tuple[float, float]:
 
     Example:
         >>> from mrisim.sequence import load_sequence
-        >>> repetition(load_sequence("spin_echo"))[0]
-        0.0
+        >>> repetition(load_sequence("spin_echo", TR="500 ms", dummies=3))
+        (1.5, 2.0)
     """
     start, stop, _ = _first_repetition(seq)
     return start, stop

@@ -25,7 +25,7 @@ def html_of(thing: Any) -> str:
 
     Example:
         >>> import mrisim as mr
-        >>> html_of(mr.load_sequence("fid")).startswith("<div><b>Free induction decay</b>")
+        >>> html_of(mr.load_sequence("fid")).startswith("<div><b>FID</b> 3 s")
         True
     """
     match thing:

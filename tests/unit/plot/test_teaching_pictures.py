@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
+import types
 
 import numpy as np
 import pytest
@@ -117,3 +119,16 @@ def test_notebooks_show_what_matters_first(spin_echo):
     assert "a &lt; b" in plot.html_of(named)
     assert "3 isochromats" in plot.html_of(phantom)
     assert "2 × 2 × 1 voxels of 1 × 1 × 5 mm" in plot.html_of(make_map("T1", "s", 1.0))
+
+
+def test_a_running_notebook_is_told_how_to_show_the_types(monkeypatch):
+    told = {}
+    formatter = types.SimpleNamespace(for_type_by_name=lambda home, name, call: told.update({(home, name): call}))
+    display = types.SimpleNamespace(formatters={"text/html": formatter})
+    shell = types.SimpleNamespace(display_formatter=display)
+    monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: shell))
+    mr._show_in_notebooks()
+    assert {name for _, name in told} == {"Sequence", "Phantom", "RawData", "Image", "ParameterMap"}
+    assert told["mrisim.data", "ParameterMap"](make_map("T1", "s", 1.0)).startswith("<div><b>T1</b>")
+    for home, name in told:
+        assert getattr(sys.modules[home], name).__module__ == home  # the names under which IPython finds them
