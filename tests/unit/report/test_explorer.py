@@ -116,8 +116,9 @@ def test_the_cursor_reads_k_and_the_sample(html, seq):
     k, time = seq.kspace()
     n = 16 * 3 + 5
     text = readout(dom(html, f"seq:{time[n] * 1e3:.6f}"), "seq")
-    kx, ky, kz = (float(value) for value in re.search(r"k (\S+), (\S+), (\S+) 1/m", text).groups())
-    np.testing.assert_allclose([kx, ky, kz], k[n], atol=0.06)  # one decimal is shown
+    shown = re.search(r"k (\S+), (\S+), (\S+) 1/m", text)
+    assert shown
+    np.testing.assert_allclose([float(value) for value in shown.groups()], k[n], atol=0.06)  # one decimal is shown
     assert "sample 6 of 16" in text
 
 
