@@ -19,7 +19,6 @@ from mrisim.events.checks import MULTIPLE, Violation
 from mrisim.source import Source
 from mrisim.units import AREA, FREQUENCY, GRADIENT, TIME, show
 
-CLOSE = 0.8  # share of the limit of nerve stimulation from which it is worth a word
 TOO_FAR = 1e-3  # relative, of a step in k-space
 OFF_CENTER = 0.5  # distance of the nearest sample from k = 0, in steps, above which the center is missed
 
@@ -159,11 +158,13 @@ def _coverage(seq: Sequence, coverage: Coverage | None, source: Source | None) -
 
 def _nerves(facts: _Facts, source: Source | None) -> Iterator[Message]:
     found = facts.stimulation
-    if found.pns <= CLOSE:
+    threshold = min(axis.stim_threshold / axis.stim_limit for axis in facts.coil.axes)
+    if found.pns <= threshold:
         return
+    allowed = 1.0 if found.pns > 1 else threshold
     severity = "error" if found.pns > 1 else "warning"
     message = Message(
-        id="safety/pns", severity=severity, allowed=f"be at most {100 if found.pns > 1 else 80} %",
+        id="safety/pns", severity=severity, allowed=f"be at most {100 * allowed:.3g} %",
         remedy="Ramp more slowly",
         what=f"nerve stimulation at {show(found.pns_time, TIME)} in the {facts.coil.name}",
         found=f"{found.pns * 100:.3g} %",
