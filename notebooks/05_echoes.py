@@ -103,6 +103,7 @@ for panel, flip in zip(panels, (180, 120, 60), strict=True):
     )
     panel.set_title(f"{flip}°", fontsize=9)
     panel.set_xlabel("echo")
+panels[0].set_yticks(range(0, 16, 2))
 panels[0].set_ylabel("order of dephasing")
 figure.colorbar(shown, ax=panels, label="|F| / M₀")
 # %% [markdown]
