@@ -347,8 +347,8 @@ _PROPERTY_DOCS = {
 }
 _WORDS = (
     "Names: T1, T2, T2star, df, b1, pd, D, the parameters (TE, TR, TI, flip …), E1 = exp(-TR/T1), E2 = exp(-TR/T2), "
-    "names of your own from 'over', i, pi; echo[n].center, .first, .last: complex samples of echo n, negative from the end. "
-    "Functions: docs/validation.md."
+    "names of your own from 'over', i, pi; echo[n].center, .first, .last: complex samples of echo n, negative from the "
+    "end. Functions: docs/validation.md."
 )
 
 
