@@ -76,7 +76,7 @@ float(exact[3]), finite
 
 
 # %%
-def descend(goal, steps=60):
+def descend(goal, steps=40):
     flips, history = start, []
     for _ in range(steps):
         flips = flips - 1.5 * slope(flips, goal)
@@ -85,7 +85,7 @@ def descend(goal, steps=60):
 
 
 flips, history = descend(goal)
-mr.plot.signal(np.arange(60), {"loss": history}, xlabel="step", ylabel="loss", title="Downhill")
+mr.plot.signal(np.arange(40), {"loss": history}, xlabel="step", ylabel="loss", title="Downhill")
 
 # %%
 number = np.arange(1, ECHOES + 1)
@@ -111,10 +111,10 @@ print(f"spread of the echoes {before[2:].std():.3f} → {after[2:].std():.3f}; p
 # %% [markdown]
 # ## Turn the knob: the goal
 #
-# A low plateau is cheap and long, a high one cannot be held.
+# A low plateau is cheap and long, a high one takes power and falls at the end.
 
 # %%
-plateaus = {f"goal {g}": np.asarray(echoes(descend(g, 40)[0])) for g in (0.3, 0.5, 0.7)}
+plateaus = {f"goal {g}": np.asarray(echoes(descend(g, 20)[0])) for g in (0.3, 0.4, 0.5)}
 mr.plot.signal(number, plateaus, xlabel="echo", ylabel="echo / M₀", title="Three goals")
 
 # %% [markdown]

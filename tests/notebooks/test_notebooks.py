@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
 _SPEC = importlib.util.spec_from_file_location("build", FOLDER / "build.py")
-assert _SPEC is not None and _SPEC.loader is not None
+assert _SPEC is not None
+assert _SPEC.loader is not None
 build = importlib.util.module_from_spec(_SPEC)
-import sys  # noqa: E402
-
 sys.modules["build"] = build  # dataclasses look their module up
 _SPEC.loader.exec_module(build)
 SOURCES = build.sources()
