@@ -147,7 +147,7 @@ def load_protocol(name_or_path: str | Path) -> Protocol:
 
     Example:
         >>> load_protocol("brain_demo").phantom
-        'brain_tumour'
+        'brain_with_tumour'
     """
     path = protocol_file(name_or_path)
     if path is None:

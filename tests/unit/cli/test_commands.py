@@ -52,7 +52,7 @@ def test_show_draws_where_it_is_told_to(mrisim, tmp_path):
 def test_show_knows_protocols(mrisim):
     output = mrisim("show", "brain_demo").output
     assert "inversion_recovery" in output
-    assert "brain_tumour" in output
+    assert "brain_with_tumour" in output
 
 
 def test_run_writes_a_report_and_prints_a_table(mrisim, tmp_path):

@@ -126,7 +126,7 @@ def test_an_injection_needs_a_phantom_that_takes_it_up(flash):
     with pytest.raises(ConsistencyError) as caught:
         mr.simulate(flash, points([0], None), injection="30 s")
     rule = "injection: must be left out where no tissue takes up a contrast agent, but is given."
-    assert str(caught.value) == f"{rule} Take a phantom with an agent, such as brain_tumour."
+    assert str(caught.value) == f"{rule} Take a phantom with an agent, such as brain_with_tumour."
 
 
 def test_curves_beyond_the_uptake_are_refused():
