@@ -34,7 +34,7 @@ from mrisim.simulate._store import STORE
 from mrisim.simulate._trains import Trains
 from mrisim.simulate._walk import Walk, check_walk, run_walk
 from mrisim.simulate.density import judge_density, resolves_slices
-from mrisim.simulate.pathway import Pathway, find_pathway, pathway_findings
+from mrisim.simulate.pathway import Pathway, diffusion_findings, find_pathway, weights
 from mrisim.simulate.receive import Coils, Noise, Receivers, add_noise, noise_finding, resolve_coils
 from mrisim.simulate.uptake import injection_time, step_rates
 
@@ -138,7 +138,7 @@ def simulate(
         known = {"sequence": seq.name, "pulses": pulses, "spoiling": spoiling, "dtype": dtype, "seconds": seconds}
         return found.described(raw, {**known, "n_steps": program.n_steps}, (*seq.findings, *phantom.findings))
     job = _job(program, phantom, receivers, initial, spoiling == "ideal", tolerance, np.dtype(dtype), budget)
-    pathway = find_pathway(program, samples_of(seq)[2], phantom)
+    pathway = find_pathway(program, samples_of(seq)[2], phantom) if np.any(phantom.diffusion) else None
     job = replace(job, extra=step_rates(program, seq, phantom.uptake, injected), pathway=pathway)
     kept = None if checkpoint is None else Checkpoint(checkpoint, job.key)
     if kept is not None and kept.chunk is not None:  # gone on with as it began, whatever the memory
@@ -148,7 +148,7 @@ def simulate(
     total = time.perf_counter() - lowered
     raw = _raw_data(seq, clean, receivers, level, seed)
     density = judge_density(program, raw.k, phantom, spoiling, resolved=resolves_slices(seq))
-    still = pathway_findings(job.pathway)
+    still = diffusion_findings(job.pathway, weights(raw.readouts, phantom))
     return replace(
         raw,
         signal=raw.signal.astype(np.complex64 if dtype == "float32" else complex),

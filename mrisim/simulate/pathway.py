@@ -26,35 +26,46 @@ class Pathway(NamedTuple):
 
 
 def find_pathway(program: Program, readouts: ReadoutTable, phantom: Phantom) -> Pathway | None:
-    """The pathway; None where nothing diffuses, or the sequence weights diffusion by less than 20 s/mm².
+    """The pathway; None where nothing diffuses, the sequence weights diffusion by less than 20 s/mm², or in a train.
 
     Steady states hold many pathways, and the b-matrix is that of one. Lobes wind a phase of tens of cycles per mm,
     which no number of isochromats resolves: what a refocusing pulse does not mirror would come back at random, while
-    in tissue diffusion and the lobes leave nothing of it. So it is left out, for excitations with one or two refocusing
-    pulses.
+    in tissue diffusion and the lobes leave nothing of it. So it is left out. Trains of more than two refocusing
+    pulses live on what is left out here: their spins stay where they are, and a finding says so.
     """
-    b = np.nan_to_num(np.asarray(readouts.b_matrix))
-    strongest = float(np.trace(b, axis1=1, axis2=2).max(initial=0.0))
-    if strongest < _WEIGHTED or not np.any(phantom.diffusion):
+    if not weights(readouts, phantom) or _longest_train(program) > _MOST_REFOCUSING:
         return None
+    b = np.nan_to_num(np.asarray(readouts.b_matrix))
     weighting = np.zeros((program.n_steps, 6))
     for readout in program.readouts:
         row = np.searchsorted(readouts.start, readout.first, side="right") - 1
         weighting[readout.step] = b[row][:, _COLUMNS[0], _COLUMNS[1]] * _TWICE
-    return Pathway(weighting=weighting * 1e-9, echo_only=_echo_only(program))
+    return Pathway(weighting=weighting * 1e-9, echo_only=_uses(program) == Use.REFOCUSING)
 
 
-def _echo_only(program: Program) -> Bool[np.ndarray, " steps"]:
-    use: Int[np.ndarray, " steps"] = np.append(program.pulses.use, -1)[program.steps.pulse]
-    excitation = np.cumsum(use == Use.EXCITATION)
-    refocusing = use == Use.REFOCUSING
-    count = np.bincount(excitation, refocusing, excitation[-1] + 1)
-    return refocusing & (count[excitation] <= _MOST_REFOCUSING)
+def weights(readouts: ReadoutTable, phantom: Phantom) -> bool:
+    """Whether a sequence weights the diffusion of a phantom."""
+    b = np.nan_to_num(np.asarray(readouts.b_matrix))
+    return bool(np.any(phantom.diffusion)) and float(np.trace(b, axis1=1, axis2=2).max(initial=0.0)) >= _WEIGHTED
 
 
-def pathway_findings(pathway: Pathway | None) -> tuple[Finding, ...]:
-    """What is left out where diffusion acts along one pathway."""
-    if pathway is None:
+def _uses(program: Program) -> Int[np.ndarray, " steps"]:
+    """Use of each step's pulse, -1 without one."""
+    return np.append(program.pulses.use, -1)[program.steps.pulse]
+
+
+def _longest_train(program: Program) -> int:
+    """Most refocusing pulses of one excitation."""
+    use = _uses(program)
+    return int(np.bincount(np.cumsum(use == Use.EXCITATION), use == Use.REFOCUSING).max(initial=0))
+
+
+def diffusion_findings(pathway: Pathway | None, weighted: bool) -> tuple[Finding, ...]:
+    """What is left out where diffusion is weighted."""
+    if not weighted:
         return ()
+    if pathway is None:
+        text = "spins stay where they are, although the sequence weights diffusion: its trains hold many pathways"
+        return (Finding("diffusion", text, "Use engine='epg', in which they diffuse"),)
     text = "diffusion acts along the pathway of each echo, by its b-matrix, and other pathways are left out"
     return (Finding("diffusion", text, "Use engine='epg' to follow every pathway"),)

@@ -26,7 +26,8 @@ def injection_time(injection: float | str | None, phantom: Phantom, engine: obje
         raise ConsistencyError(Problem("must be left out of other engines than bloch, but is given", path="injection"))
     if phantom.uptake is None:
         rule = "must be left out where no tissue takes up a contrast agent, but is given"
-        raise ConsistencyError(Problem(rule, "Take a phantom with an agent, such as brain_with_tumour", path="injection"))
+        remedy = "Take a phantom with an agent, such as brain_with_tumour"
+        raise ConsistencyError(Problem(rule, remedy, path="injection"))
     return units.parse(injection, units.TIME)
 
 
