@@ -35,6 +35,7 @@ class Kinds(NamedTuple):
     df: Float[Array, " kinds"]  # [Hz]; zero where labels hold off-resonance
     initial: Float[Array, "3 kinds"]
     diffusion: Float[Array, "components kinds"] | None  # [m²/s]; None where nothing diffuses
+    curve: Int[Array, " kinds"] | None = None  # row of the rates of `bloch.Extra`; None where tissue does not change
 
 
 class Segment(NamedTuple):
@@ -52,6 +53,7 @@ class Segment(NamedTuple):
     z: Int[Array, "steps states sources"]
     observed: Int[Array, "steps rows"]
     weighting: tuple[Float[Array, "steps states components"], ...] | None  # b of F, conj G, Z and what is observed
+    extra: bloch.Extra | None = None  # what a contrast agent adds in each step
 
 
 def pulse_turns(program: Program, timed: bool) -> tuple[Float[np.ndarray, "pulses 4"], Float[np.ndarray, "pulses 4"]]:
@@ -104,11 +106,12 @@ def probe_of(spins: Phantom, timed: bool, initial: Float[np.ndarray, "sites 3"])
         r2=1 / np.asarray(spins.t2) + df,
         initial=initial.T,
         diffusion=np.asarray(spins.diffusion).T,
+        curve=np.asarray(spins.curve),
     )
 
 
 def place_kinds(
-    spins: Phantom, initial: Float[np.ndarray, "kinds 3"], timed: bool, diffuse: bool, dtype: np.dtype
+    spins: Phantom, initial: Float[np.ndarray, "kinds 3"], timed: bool, diffuse: bool, changes: bool, dtype: np.dtype
 ) -> Kinds:
     """Kinds of sites on the device."""
     df = np.zeros(spins.n_spins) if timed else np.asarray(spins.df)
@@ -118,6 +121,7 @@ def place_kinds(
         df=jnp.asarray(df, dtype),
         initial=jnp.asarray(initial.T, dtype),
         diffusion=jnp.asarray(np.asarray(spins.diffusion).T, dtype) if diffuse else None,
+        curve=jnp.asarray(np.asarray(spins.curve), jnp.int32) if changes else None,
     )
 
 
@@ -137,14 +141,17 @@ class Run:
     rows: tuple[tuple[np.ndarray, np.ndarray], ...]  # per segment: step and place of each observed state
 
 
-def prepare(program: Program, graph: Graph, turns: Turns, spoil: bool, dtype: np.dtype) -> Run:
+def prepare(
+    program: Program, graph: Graph, turns: Turns, spoil: bool, dtype: np.dtype, extra: bloch.Extra | None = None
+) -> Run:
     """Cut a graph into segments of one number of steps and place them."""
     segments, rows = [], []
     n = program.n_steps
     length = min(_SEGMENT, -(-n // 32) * 32)
     for start in range(0, n, length):
         stations = graph.stations[start : start + length]
-        segments.append(_segment(program, stations, turns, spoil, dtype, start, length))
+        segment = _segment(program, stations, turns, spoil, dtype, start, length)
+        segments.append(segment._replace(extra=_extra_of(extra, start, length, dtype)))
         counts = [len(station.observed) for station in stations]
         step = np.repeat(np.arange(len(stations)), counts)
         rows.append((step, np.concatenate([np.arange(c) for c in counts]) if counts else step))
@@ -185,6 +192,14 @@ def _segment(
         delay=column(steps.readout_delay[part]),
         f=f, g=g, z=z, observed=observed, weighting=_weighting(stations, length, size, n_rows, dtype),
     )  # fmt: skip
+
+
+def _extra_of(extra: bloch.Extra | None, start: int, length: int, dtype: np.dtype) -> bloch.Extra | None:
+    """Rates of a segment's steps, none for those that fill it up."""
+    if extra is None:
+        return None
+    parts = (np.asarray(part)[start : start + length] for part in extra)
+    return bloch.Extra(*(np.pad(part, ((0, length - len(part)), (0, 0))).astype(dtype) for part in parts))
 
 
 def _weighting(
@@ -263,10 +278,13 @@ def precess(states: Triple, step: Segment, kinds: Kinds) -> Triple:
     tau, (f, g, z) = step.duration, states
     if step.weighting is not None:
         f, g, z = (part * _diffused(b, kinds) for part, b in zip((f, g, z), step.weighting[:3], strict=True))
-    factor = _transverse_factor(tau, kinds, f.dtype)
+    factor, r1 = _transverse_factor(tau, kinds, f.dtype), kinds.r1
+    if step.extra is not None:
+        r1 = r1 + step.extra.r1[kinds.curve]
+        factor = factor * decay(tau * step.extra.r2[kinds.curve])
     first = (jnp.arange(z.shape[0]) == 0)[:, None]
-    recovery = -jnp.expm1(-tau * kinds.r1) * first
-    return f * factor, g * factor.conj(), z * decay(tau * kinds.r1) + recovery
+    recovery = -jnp.expm1(-tau * r1) * first
+    return f * factor, g * factor.conj(), z * decay(tau * r1) + recovery
 
 
 def _diffused(b: Float[Array, "states components"], kinds: Kinds) -> Float[Array, "states kinds"]:
@@ -285,6 +303,8 @@ def observe(states: Triple, step: Segment, kinds: Kinds) -> Complex[Array, "rows
     found = _gathered(transverse, step.observed[:, None])
     if step.weighting is not None:
         found = found * _diffused(step.weighting[3], kinds)
+    if step.extra is not None:
+        found = found * decay(step.extra.seen[kinds.curve])
     return found * _transverse_factor(step.delay, kinds, transverse.dtype)
 
 

@@ -136,6 +136,7 @@ class Probe:
     r2: Complex[np.ndarray, " sites"]  # and 2πi times the off-resonance where labels hold no time
     initial: Float[np.ndarray, "3 sites"]
     diffusion: Float[np.ndarray, "components sites"]  # one coefficient, or the tensor xx, yy, zz, xy, xz, yz [m²/s]
+    curve: Int[np.ndarray, " sites"]  # of concentration
     f: Complex[np.ndarray, "states sites"] = field(init=False)
     g: Complex[np.ndarray, "states sites"] = field(init=False)
     z: Complex[np.ndarray, "states sites"] = field(init=False)
@@ -154,11 +155,12 @@ class Probe:
         self.g[0] += pulse.gain.conj()
         self.z[0] += pulse.recovery
 
-    def precess(self, tau: float) -> None:
-        decay = np.exp(-tau * self.r2)
+    def precess(self, tau: float, r1: float | np.ndarray = 0.0, r2: float | np.ndarray = 0.0) -> None:
+        """Precess for a time, with rates of each site beyond its own."""
+        decay = np.exp(-tau * (self.r2 + r2))
         self.f, self.g = self.f * decay, self.g * decay.conj()
-        self.z = self.z * np.exp(-tau * self.r1)
-        self.z[0] -= np.expm1(-tau * self.r1)
+        self.z = self.z * np.exp(-tau * (self.r1 + r1))
+        self.z[0] -= np.expm1(-tau * (self.r1 + r1))
 
     def diffuse(self, weighting: Weighting) -> None:
         """Decay by free diffusion."""

@@ -18,7 +18,7 @@ _IN_A_PART = 4.0  # isochromats, at least, in each part that a voxel of several 
 _SLICE = 2  # logical axis
 _SHAPES = 0.02  # of a voxel: pieces on top of each other that differ by less have one shape
 _MIXER = np.uint64(0x9E3779B97F4A7C15)
-_TISSUE = ("t1", "t2", "t2_prime")
+_TISSUE = ("t1", "t2", "t2_prime", "curve")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

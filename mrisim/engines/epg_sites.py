@@ -145,7 +145,7 @@ def find_kinds(
     spins = sites.spins
     position, df = np.asarray(spins.position), np.asarray(spins.df)
     columns = [np.log(np.minimum(np.asarray(values), 1e6)).round(6) for values in (spins.t1, spins.t2)]
-    columns.append(_rounded(np.asarray(spins.b1), 5 * tolerance))
+    columns += [np.asarray(spins.curve), _rounded(np.asarray(spins.b1), 5 * tolerance)]
     if program.paths is not None:
         columns += [*_rounded(np.asarray(spins.diffusion).T, tolerance / max(_STRONGER * float(program.paths.b), 1.0))]
     columns += [*_rounded(sites.initial.T, tolerance)]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mrisim._types import Float, Int
+from mrisim.engines.bloch import Extra
 from mrisim.engines.epg_diffusion import Weights
 from mrisim.engines.epg_graph import Cells, Labels, Passage, Probe, Weighting, merge, turned_on_host
 from mrisim.physics.phase_graph import StateMap
@@ -29,6 +30,7 @@ class Rules:
     timed: bool  # whether labels hold the time for which off-resonance acted
     diffusion: Weights | None  # where something diffuses
     seen: Seen  # at most which part of a state with such a label some sample of a readout class holds
+    extra: Extra | None = None  # what a contrast agent adds in each step
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -83,7 +85,7 @@ class _Walk:
         if steps.readout[i] >= 0:
             observed, seen_labels = self._observe(i, center)
         tau = steps.duration[i]
-        self.probe.precess(float(tau))
+        self._precess(i, float(tau))
         weighting = self._weighting(i, center, observed)
         if weighting is not None:
             self.probe.diffuse(weighting)
@@ -96,6 +98,11 @@ class _Walk:
             observed_labels=seen_labels,
             weighting=weighting,
         )
+
+    def _precess(self, i: int, tau: float) -> None:
+        extra, curve = self.rules.extra, self.probe.curve
+        more = (0.0, 0.0) if extra is None else (extra.r1[i, curve], extra.r2[i, curve])
+        self.probe.precess(tau, *more)
 
     def _weighting(self, i: int, center: Labels, observed: Int[np.ndarray, " rows"]) -> Weighting | None:
         """b of the states that were at these labels at the center of the step's pulse."""

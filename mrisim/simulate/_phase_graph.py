@@ -13,6 +13,7 @@ import numpy as np
 from mrisim._types import Complex, Float, Int
 from mrisim.data import Phantom
 from mrisim.engines import epg
+from mrisim.engines.bloch import Extra
 from mrisim.engines.epg_diffusion import weights_of
 from mrisim.engines.epg_graph import Cells
 from mrisim.engines.epg_sites import Sites, find_kinds, find_sites
@@ -91,6 +92,7 @@ def run_graph(
     tolerance: float,
     dtype: np.dtype,
     budget: int | None = None,
+    extra: Extra | None = None,
 ) -> Result:
     """Samples of a phantom by the phase graph.
 
@@ -103,19 +105,20 @@ def run_graph(
         tolerance: As in `simulate`.
         dtype: Precision of the device.
         budget: Memory for the observed states [bytes]; None for half of what is free.
+        extra: What a contrast agent adds in each step.
 
     Raises:
         ResourceError: more observed states than that.
     """
     shaped = any(float(w.dt.sum()) > 0 for w in program.waveforms)
     sites = find_sites(phantom, program, shaped, initial)
-    best = _best_plan(program, sites, spoil, tolerance)
+    best = _best_plan(program, sites, spoil, tolerance, extra)
     size = _kinds_at_once(best, dtype, budget)
     sensitivity = _sensitivity(receivers, sites)
     signal = np.zeros((1 if sensitivity is None else len(sensitivity), program.n_samples), dtype=complex)
     for rows in _parts(sites, best, size):
         coils = None if sensitivity is None else sensitivity[:, rows]
-        signal += _samples(program, sites.take(rows), best.at(rows), spoil, tolerance, dtype, coils)
+        signal += _samples(program, sites.take(rows), best.at(rows), spoil, tolerance, dtype, coils, extra)
     return Result(
         signal=signal,
         states=best.graph.most_states,
@@ -150,11 +153,11 @@ def _parts(sites: Sites, chosen: _Plan, size: int) -> Iterator[Int[np.ndarray, "
 
 def _samples(
     program: Program, sites: Sites, chosen: _Plan, spoil: bool, tolerance: float, dtype: np.dtype,
-    sensitivity: Complex[np.ndarray, "coils sites"] | None,
+    sensitivity: Complex[np.ndarray, "coils sites"] | None, extra: Extra | None,
 ) -> Complex[np.ndarray, "coils samples"]:  # fmt: skip
     """Samples of some sites."""
     with precision(dtype):
-        states = _evolved(program, sites, chosen, spoil, dtype)
+        states = _evolved(program, sites, chosen, spoil, dtype, extra)
     observed = Observed(
         graph=chosen.graph,
         states=states,
@@ -165,10 +168,10 @@ def _samples(
     return encode(program, sites, observed, sensitivity, dtype)
 
 
-def _best_plan(program: Program, sites: Sites, spoil: bool, tolerance: float) -> _Plan:
+def _best_plan(program: Program, sites: Sites, spoil: bool, tolerance: float, extra: Extra | None) -> _Plan:
     """Off-resonance in the labels, or apart in each kind: what is less work. A Lorentzian line needs labels."""
     timed_only = bool(np.isfinite(np.asarray(sites.spins.t2_prime)).any())
-    make = partial(_plan, program, sites, spoil, tolerance)
+    make = partial(_plan, program, sites, spoil, tolerance, extra)
     if timed_only:
         return make(True)
     apart = make(False)
@@ -177,7 +180,9 @@ def _best_plan(program: Program, sites: Sites, spoil: bool, tolerance: float) ->
     return min(apart, make(True), key=lambda plan: plan.cost)
 
 
-def _plan(program: Program, sites: Sites, spoil: bool, tolerance: float, timed: bool) -> _Plan:
+def _plan(
+    program: Program, sites: Sites, spoil: bool, tolerance: float, extra: Extra | None, timed: bool
+) -> _Plan:
     first, kind = find_kinds(sites, program, timed, tolerance)
     probes = first[_representatives(sites, first, kind)]
     chosen = sites.spins.take(probes)
@@ -195,6 +200,7 @@ def _plan(program: Program, sites: Sites, spoil: bool, tolerance: float, timed: 
         timed=timed,
         diffusion=weights,
         seen=_Seen(program, sites, timed),
+        extra=extra,
     )
     graph = walk(program, turns, epg.probe_of(chosen, timed, sites.initial[probes]), rules)
     return _Plan(graph=graph, turns=turns, timed=timed, first=first, kind=kind)
@@ -253,10 +259,10 @@ class _Seen:
 
 
 def _evolved(
-    program: Program, sites: Sites, chosen: _Plan, spoil: bool, dtype: np.dtype
+    program: Program, sites: Sites, chosen: _Plan, spoil: bool, dtype: np.dtype, extra: Extra | None
 ) -> Complex[np.ndarray, "rows kinds"]:
     """All observed states of all kinds."""
-    run = epg.prepare(program, chosen.graph, chosen.turns, spoil, dtype)
+    run = epg.prepare(program, chosen.graph, chosen.turns, spoil, dtype, extra)
     n = len(chosen.first)
     size = min(_KINDS, -(-n // 8) * 8)
     parts = []
@@ -267,7 +273,7 @@ def _evolved(
         maps = epg.pulse_maps(program, spins, chosen.turns.into, chosen.turns.out, dtype)
         maps = jax.tree.map(jnp.asarray, maps)
         diffuse = program.paths is not None
-        kinds = epg.place_kinds(spins, sites.initial[first], chosen.timed, diffuse, dtype)
+        kinds = epg.place_kinds(spins, sites.initial[first], chosen.timed, diffuse, extra is not None, dtype)
         seen = epg.run(run, maps, kinds)
         parts.append(np.concatenate(list(seen))[:, : min(size, n - start)])
     return np.concatenate(parts, axis=1)

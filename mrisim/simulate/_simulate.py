@@ -115,12 +115,14 @@ def simulate(
         start = _initial(initial, phantom.n_spins)
         with _compile_clock() as compiling, _advancer(progress, 1) as advance:
             ideal = spoiling == "ideal"
-            found = run_graph(program, phantom, receivers, start, ideal, tolerance, np.dtype(dtype), budget)
+            extra = step_rates(program, seq, phantom.uptake, injected)
+            found = run_graph(program, phantom, receivers, start, ideal, tolerance, np.dtype(dtype), budget, extra)
             advance(1)
         seconds = {"lower": lowered - begin, "compile": compiling[0]}
         seconds["simulate"] = max(0.0, time.perf_counter() - lowered - compiling[0])
         raw = _raw_data(seq, _received(found.signal, program), receivers, level, seed)
         known = {"sequence": seq.name, "pulses": pulses, "spoiling": spoiling, "tolerance": tolerance, "dtype": dtype}
+        known |= {} if injected is None else {"injection": injected}
         return _graph_data(
             raw, found, (*seq.findings, *phantom.findings), {**known, "n_steps": program.n_steps}, seconds
         )

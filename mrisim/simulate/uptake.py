@@ -22,8 +22,9 @@ def injection_time(injection: float | str | None, phantom: Phantom, engine: obje
     """
     if injection is None:
         return None
-    if engine != "bloch":
-        raise ConsistencyError(Problem("must be left out of other engines than bloch, but is given", path="injection"))
+    if engine not in ("bloch", "epg"):
+        rule = "must be left out of the engine walk, whose tissue does not change, but is given"
+        raise ConsistencyError(Problem(rule, "Take engine='bloch' or 'epg'", path="injection"))
     if phantom.uptake is None:
         rule = "must be left out where no tissue takes up a contrast agent, but is given"
         remedy = "Take a phantom with an agent, such as brain_with_tumour"

@@ -66,14 +66,34 @@ def flash():
     return mr.load_sequence("flash_2d", matrix=[4, LINES], dummies=0, TR="20 ms")
 
 
+@pytest.mark.parametrize("engine", ["bloch", "epg"])
 @pytest.mark.parametrize("curve", [1, 2])
-def test_a_spoiled_gradient_echo_follows_the_concentration_of_its_own_moment(flash, curve):
+def test_a_spoiled_gradient_echo_follows_the_concentration_of_its_own_moment(flash, curve, engine):
     """Against steps of 20 us; differs by the rates of a TR taken as their mean, and of the time of the pulse."""
-    raw = mr.simulate(flash, points([curve]), pulses="ideal", spoiling="ideal", injection=INJECTION, dtype="float64")
+    how = {"pulses": "ideal", "spoiling": "ideal", "injection": INJECTION, "dtype": "float64", "engine": engine}
+    raw = mr.simulate(flash, points([curve]), **how)
     center = np.abs(raw.signal[0][raw.readouts.start + raw.readouts.count // 2])
     expected = stepped_flash(flash, curve)
     assert np.ptp(expected) > 0.2 * expected.max()
     np.testing.assert_allclose(center, expected, rtol=2e-3)
+
+
+@pytest.mark.parametrize("pulses", ["ideal", "shaped"])
+def test_the_phase_graph_follows_curves_as_isochromats_do(pulses):
+    """All sites at one place: no states are told apart, so both engines are exact but for dropped states."""
+    seq = mr.load_sequence("flash_2d", matrix=[4, 24], dummies=0, TR="20 ms")
+    how = {"injection": INJECTION, "dtype": "float64", "pulses": pulses, "tolerance": 1e-7}
+    mixed = points([0, 1, 2, 1], pd=[0.5, 1.0, 0.8, 0.2])
+    graph, spins = (mr.simulate(seq, mixed, engine=engine, **how).signal for engine in ("epg", "bloch"))
+    assert np.linalg.norm(graph - spins) < 1e-6 * np.linalg.norm(spins)  # ten times what may be dropped
+    assert mr.simulate(seq, mixed, engine="epg", **how).provenance["injection"] == INJECTION
+
+
+def test_walkers_take_up_no_agent(flash):
+    with pytest.raises(ConsistencyError) as caught:
+        mr.simulate(flash, points([1]), engine="walk", injection=INJECTION)
+    rule = "injection: must be left out of the engine walk, whose tissue does not change, but is given."
+    assert str(caught.value) == f"{rule} Take engine='bloch' or 'epg'."
 
 
 def test_without_an_injection_there_is_no_agent_and_curve_zero_never_changes(flash):
