@@ -49,12 +49,14 @@ class ScanSimulationModel(_Model):
     isochromats: int | None = Field(default=None, ge=1, le=100_000, description="per voxel")
     coils: int | None = Field(default=None, ge=1, le=256, description="elements of the receive array")
     noise: str | float | None = Field(default=None, description="standard deviation, or a text such as snr 50")
-    engine: Literal["bloch", "epg"] | None = None
+    engine: Literal["bloch", "epg"] | None = Field(default=None, description="what carries the state of the spins")
     injection: str | None = Field(
         default=None, description="time of the contrast agent since the start of the scan, such as 30 s or -5 min"
     )
-    pulses: Literal["shaped", "ideal"] | None = None
-    spoiling: Literal["gradient", "ideal"] | None = None
+    pulses: Literal["shaped", "ideal"] | None = Field(default=None, description="as played, or instantaneous rotations")
+    spoiling: Literal["gradient", "ideal"] | None = Field(
+        default=None, description="as played, or no transverse magnetisation before an excitation"
+    )
 
 
 class SimulationModel(ScanSimulationModel):
@@ -73,7 +75,9 @@ class ScanModel(_Model):
     each: dict[str, list[Value]] = Field(
         default_factory=dict, description="parameter → values; one run per value, stacked into one series"
     )
-    simulation: ScanSimulationModel = Field(default_factory=ScanSimulationModel)
+    simulation: ScanSimulationModel = Field(
+        default_factory=ScanSimulationModel, description="what differs from the protocol's"
+    )
     limits: dict[str, Value] = Field(default_factory=dict, description="beside those of the protocol: docs/checking.md")
     bids: BidsSuffix | None = Field(default=None, description="suffix in the BIDS dataset; else it follows from times")
 
@@ -98,13 +102,13 @@ class ProtocolModel(_Model):
 
     mrisim: Literal[1] = Field(description="version of the language")
     protocol: str = Field(min_length=1, description="name of the exam")
-    description: str = ""
-    reference: str = ""
+    description: str = Field(default="", description="one or two sentences")
+    reference: str = Field(default="", description="citation")
     phantom: str | dict[str, Scalar] = Field(description="name or file; or a mapping with name, field and parameters")
-    scans: dict[str, ScanModel] = Field(min_length=1, max_length=MAX_SCANS)
-    maps: dict[str, MapModel] = Field(default_factory=dict)
-    simulation: SimulationModel = Field(default_factory=SimulationModel)
-    report: ReportModel = Field(default_factory=ReportModel)
+    scans: dict[str, ScanModel] = Field(min_length=1, max_length=MAX_SCANS, description="name → scan, in order")
+    maps: dict[str, MapModel] = Field(default_factory=dict, description="name → fit")
+    simulation: SimulationModel = Field(default_factory=SimulationModel, description="of all scans")
+    report: ReportModel = Field(default_factory=ReportModel, description="what the report holds")
     limits: dict[str, Value] = Field(
         default_factory=dict, description="of every scan, for mrisim check, such as {pns: 80 %}: docs/checking.md"
     )

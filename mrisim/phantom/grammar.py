@@ -43,10 +43,10 @@ PositiveSpace = tuple[PositiveLength, PositiveLength, PositiveLength]
 class Parameter(Strict):
     """What a user may set. Its name stands for its value wherever it is a whole value in the file."""
 
-    value: str | float | int
-    min: str | float | int | None = None
-    max: str | float | int | None = None
-    doc: str = ""
+    value: str | float | int = Field(description="default")
+    min: str | float | int | None = Field(default=None, description="smallest value that is accepted")
+    max: str | float | int | None = Field(default=None, description="largest value that is accepted")
+    doc: str = Field(default="", description="one line for the user")
 
 
 def _center_kind(value: Any) -> str:
@@ -72,12 +72,12 @@ class TensorSpec(Strict):
     The fibres run `along` a direction, `around` an axis through the center (circles), or straight `away_from` it.
     """
 
-    axial: Diffusivity
-    radial: Diffusivity
-    along: Axis | None = None
-    around: Axis | None = None
-    away_from: Axis | None = None
-    center: Center | None = None
+    axial: Diffusivity = Field(description="along the fibres")
+    radial: Diffusivity = Field(description="across the fibres")
+    along: Axis | None = Field(default=None, description="direction of straight fibres")
+    around: Axis | None = Field(default=None, description="axis of fibres that run in circles")
+    away_from: Axis | None = Field(default=None, description="axis that fibres run straight away from")
+    center: Center | None = Field(default=None, description="of the axis")
 
     @model_validator(mode="after")
     def _one_course(self) -> TensorSpec:
@@ -100,10 +100,10 @@ class PerfusionSpec(Strict):
     T1 and T2 are those of the tissue unless given.
     """
 
-    f: Share
-    Dstar: Diffusivity
-    T1: Time | None = None
-    T2: Time | None = None
+    f: Share = Field(description="share of the protons that flow")
+    Dstar: Diffusivity = Field(description="coefficient that their flow looks like")
+    T1: Time | None = Field(default=None, description="of the blood; that of the tissue where not given")
+    T2: Time | None = Field(default=None, description="of the blood; that of the tissue where not given")
 
     @model_validator(mode="after")
     def _possible(self) -> PerfusionSpec:
@@ -119,13 +119,15 @@ class EnhancementSpec(Strict):
     Ktrans, Fp and PS are rates of tissue volume, such as 0.25 1/min; `delay` is from the artery to the tissue.
     """
 
-    model: Literal["blood", "tofts", "extended_tofts", "patlak", "2cxm", "2cum", "aath"]
-    Ktrans: Rate | None = None
-    ve: Share | None = None
-    vp: Share | None = None
-    Fp: Rate | None = None
-    PS: Rate | None = None
-    delay: Delay = 0.0
+    model: Literal["blood", "tofts", "extended_tofts", "patlak", "2cxm", "2cum", "aath"] = Field(
+        description="kinetic model, or blood: the input function itself"
+    )
+    Ktrans: Rate | None = Field(default=None, description="plasma to tissue, such as 0.25 1/min")
+    ve: Share | None = Field(default=None, description="volume outside cells")
+    vp: Share | None = Field(default=None, description="volume of plasma")
+    Fp: Rate | None = Field(default=None, description="flow of plasma, such as 0.5 1/min")
+    PS: Rate | None = Field(default=None, description="permeability, such as 0.2 1/min")
+    delay: Delay = Field(default=0.0, description="from the artery to the tissue")
 
     @model_validator(mode="after")
     def _parameters_of_the_model(self) -> EnhancementSpec:
@@ -152,9 +154,9 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
 class RelaxivitySpec(Strict):
     """Relaxivities that replace those of the cited table."""
 
-    r1: Relaxivity | None = None
-    r2: Relaxivity | None = None
-    r2star: Relaxivity | None = None
+    r1: Relaxivity | None = Field(default=None, description="of 1/T1")
+    r2: Relaxivity | None = Field(default=None, description="of 1/T2")
+    r2star: Relaxivity | None = Field(default=None, description="of 1/T2*")
 
 
 class AgentSpec(Strict):
@@ -164,12 +166,14 @@ class AgentSpec(Strict):
     injection to the artery.
     """
 
-    name: str
-    aif: Literal["parker", "georgiou", "weinmann", "mcgrath"] = "parker"
-    hematocrit: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.42
-    dose: NonNegative = 1.0
-    arrival: Delay = 0.0
-    relaxivity: RelaxivitySpec = RelaxivitySpec()
+    name: str = Field(description="in the cited table, such as gadobutrol")
+    aif: Literal["parker", "georgiou", "weinmann", "mcgrath"] = Field(
+        default="parker", description="input function of a population"
+    )
+    hematocrit: Annotated[float, Field(gt=0.0, lt=1.0)] = Field(default=0.42, description="of blood in large vessels")
+    dose: NonNegative = Field(default=1.0, description="relative to 0.1 mmol/kg")
+    arrival: Delay = Field(default=0.0, description="from the injection to the artery")
+    relaxivity: RelaxivitySpec = Field(default=RelaxivitySpec(), description="in place of the table's")
 
 
 class CustomTissue(Strict):
@@ -179,17 +183,17 @@ class CustomTissue(Strict):
     a share of the protons that flows. Enhancement says how the tissue takes up the phantom's contrast agent.
     """
 
-    extends: str | None = None
-    T1: Time | None = None
-    T2: Time | None = None
-    T2star: Time | None = None
-    PD: NonNegative | None = None
-    chi: Shift | None = None
-    shift: Shift | None = None
-    ADC: Diffusivity | None = None
-    tensor: TensorSpec | None = None
-    perfusion: PerfusionSpec | None = None
-    enhancement: EnhancementSpec | None = None
+    extends: str | None = Field(default=None, description="tissue whose properties are kept where none is given")
+    T1: Time | None = Field(default=None, description="inf is allowed")
+    T2: Time | None = Field(default=None, description="inf is allowed")
+    T2star: Time | None = Field(default=None, description="with the reversible decay within a voxel")
+    PD: NonNegative | None = Field(default=None, description="proton density relative to water")
+    chi: Shift | None = Field(default=None, description="susceptibility")
+    shift: Shift | None = Field(default=None, description="chemical shift from water")
+    ADC: Diffusivity | None = Field(default=None, description="of free diffusion")
+    tensor: TensorSpec | None = Field(default=None, description="of diffusion along fibres")
+    perfusion: PerfusionSpec | None = Field(default=None, description="share of protons that flow")
+    enhancement: EnhancementSpec | None = Field(default=None, description="uptake of the phantom's agent")
 
     @model_validator(mode="after")
     def _complete(self) -> CustomTissue:
@@ -251,37 +255,39 @@ ORIGIN = (0.0, 0.0, 0.0)
 class EllipseSpec(Strict):
     """Ellipse; as high as the phantom unless a height is given."""
 
-    radii: PositivePlane
-    center: Center = ORIGIN
-    turn: Turn = 0.0
-    height: PositiveLength | None = None
+    radii: PositivePlane = Field(description="along x, y")
+    center: Center = Field(default=ORIGIN, description="x, y, or x, y, z")
+    turn: Turn = Field(default=0.0, description="counter-clockwise about z, or about x, then y, then z")
+    height: PositiveLength | None = Field(default=None, description="along z; that of the phantom where not given")
 
 
 class RectangleSpec(Strict):
     """Rectangle; as high as the phantom unless a height is given."""
 
-    size: PositivePlane
-    center: Center = ORIGIN
-    turn: Turn = 0.0
-    height: PositiveLength | None = None
+    size: PositivePlane = Field(description="along x, y")
+    center: Center = Field(default=ORIGIN, description="x, y, or x, y, z")
+    turn: Turn = Field(default=0.0, description="counter-clockwise about z, or about x, then y, then z")
+    height: PositiveLength | None = Field(default=None, description="along z; that of the phantom where not given")
 
 
 class PolygonSpec(Strict):
     """Polygon with sides that do not cross; as high as the phantom unless a height is given."""
 
-    corners: Annotated[list[Plane], Field(min_length=3, max_length=1000)]
-    center: Center = ORIGIN
-    turn: Turn = 0.0
-    height: PositiveLength | None = None
+    corners: Annotated[list[Plane], Field(min_length=3, max_length=1000)] = Field(description="x, y of each")
+    center: Center = Field(default=ORIGIN, description="that the corners are counted from")
+    turn: Turn = Field(default=0.0, description="counter-clockwise about z, or about x, then y, then z")
+    height: PositiveLength | None = Field(default=None, description="along z; that of the phantom where not given")
 
 
 class CylinderSpec(Strict):
     """Round cylinder about an axis; along z it is as high as the phantom unless a height is given."""
 
-    radius: PositiveLength
-    height: PositiveLength | None = None
-    axis: Axis = "z"
-    center: Center = ORIGIN
+    radius: PositiveLength = Field(description="of the cylinder")
+    height: PositiveLength | None = Field(
+        default=None, description="along its axis; along z that of the phantom where not given"
+    )
+    axis: Axis = Field(default="z", description="x, y, z or a direction")
+    center: Center = Field(default=ORIGIN, description="x, y, or x, y, z")
 
     @model_validator(mode="after")
     def _finite(self) -> CylinderSpec:
@@ -295,37 +301,37 @@ class CylinderSpec(Strict):
 class SphereSpec(Strict):
     """Sphere."""
 
-    radius: PositiveLength
-    center: Center = ORIGIN
+    radius: PositiveLength = Field(description="of the sphere")
+    center: Center = Field(default=ORIGIN, description="x, y, or x, y, z")
 
 
 class EllipsoidSpec(Strict):
     """Ellipsoid."""
 
-    radii: PositiveSpace
-    center: Center = ORIGIN
-    turn: Turn = 0.0
+    radii: PositiveSpace = Field(description="along x, y, z")
+    center: Center = Field(default=ORIGIN, description="x, y, or x, y, z")
+    turn: Turn = Field(default=0.0, description="counter-clockwise about z, or about x, then y, then z")
 
 
 class BoxSpec(Strict):
     """Box with sides along its axes."""
 
-    size: PositiveSpace
-    center: Center = ORIGIN
-    turn: Turn = 0.0
+    size: PositiveSpace = Field(description="along x, y, z")
+    center: Center = Field(default=ORIGIN, description="x, y, or x, y, z")
+    turn: Turn = Field(default=0.0, description="counter-clockwise about z, or about x, then y, then z")
 
 
 class RibbonSpec(Strict):
     """Folded ellipsoid: furrows of a depth and width, in seeded places, run over it like the sulci of a cortex."""
 
-    radii: PositiveSpace
-    folds: Annotated[int, Field(ge=1, le=MAX_FOLDS), COUNT_SCHEMA] = 14
-    depth: NonNegativeLength
-    width: PositiveLength = 3e-3
-    seed: Annotated[int, Field(ge=0, le=MAX_SEED), COUNT_SCHEMA] = 1
-    wander: NonNegativeLength = 4e-3
-    center: Center = ORIGIN
-    turn: Turn = 0.0
+    radii: PositiveSpace = Field(description="along x, y, z")
+    folds: Annotated[int, Field(ge=1, le=MAX_FOLDS), COUNT_SCHEMA] = Field(default=14, description="number of furrows")
+    depth: NonNegativeLength = Field(description="of a furrow")
+    width: PositiveLength = Field(default=3e-3, description="of a furrow")
+    seed: Annotated[int, Field(ge=0, le=MAX_SEED), COUNT_SCHEMA] = Field(default=1, description="of their places")
+    wander: NonNegativeLength = Field(default=4e-3, description="how far a furrow leaves a straight line")
+    center: Center = Field(default=ORIGIN, description="x, y, or x, y, z")
+    turn: Turn = Field(default=0.0, description="counter-clockwise about z, or about x, then y, then z")
 
     @model_validator(mode="after")
     def _shallow(self) -> RibbonSpec:
@@ -337,24 +343,26 @@ class RibbonSpec(Strict):
 class PointsSpec(Strict):
     """Points without extent, each an isochromat of the given volume, on top of what is painted there."""
 
-    at: Annotated[list[Space], Field(min_length=1, max_length=MAX_POINTS)]
-    volume: Volume = 1e-9
+    at: Annotated[list[Space], Field(min_length=1, max_length=MAX_POINTS)] = Field(description="x, y, z of each")
+    volume: Volume = Field(default=1e-9, description="of each")
 
 
 class ShapeSpec(Strict):
     """One shape and its tissue; painted over what comes before it."""
 
-    tissue: TissueRef
-    mirror: Literal["x", "y", "z"] | None = None
-    ellipse: EllipseSpec | None = None
-    rectangle: RectangleSpec | None = None
-    polygon: PolygonSpec | None = None
-    cylinder: CylinderSpec | None = None
-    sphere: SphereSpec | None = None
-    ellipsoid: EllipsoidSpec | None = None
-    box: BoxSpec | None = None
-    ribbon: RibbonSpec | None = None
-    points: PointsSpec | None = None
+    tissue: TissueRef = Field(description="name, tissue of one's own, or fractions of tissues")
+    mirror: Literal["x", "y", "z"] | None = Field(
+        default=None, description="painted once more on the other side of 0 along this axis"
+    )
+    ellipse: EllipseSpec | None = Field(default=None, description="flat")
+    rectangle: RectangleSpec | None = Field(default=None, description="flat")
+    polygon: PolygonSpec | None = Field(default=None, description="flat")
+    cylinder: CylinderSpec | None = Field(default=None, description="round")
+    sphere: SphereSpec | None = Field(default=None, description="round")
+    ellipsoid: EllipsoidSpec | None = Field(default=None, description="round")
+    box: BoxSpec | None = Field(default=None, description="with flat sides")
+    ribbon: RibbonSpec | None = Field(default=None, description="folded, like a cortex")
+    points: PointsSpec | None = Field(default=None, description="without extent")
 
     @model_validator(mode="after")
     def _one_shape(self) -> ShapeSpec:
@@ -378,59 +386,61 @@ SHAPE_KINDS = tuple(name for name in ShapeSpec.model_fields if name not in ("tis
 class QuadraticB0(Strict):
     """Off-resonance that grows with the square: xx · (x/over)² + … + xy · xy/over² + …."""
 
-    xx: Frequency = 0.0
-    yy: Frequency = 0.0
-    zz: Frequency = 0.0
-    xy: Frequency = 0.0
-    xz: Frequency = 0.0
-    yz: Frequency = 0.0
-    over: PositiveLength
+    xx: Frequency = Field(default=0.0, description="change over the length")
+    yy: Frequency = Field(default=0.0, description="change over the length")
+    zz: Frequency = Field(default=0.0, description="change over the length")
+    xy: Frequency = Field(default=0.0, description="change over the length")
+    xz: Frequency = Field(default=0.0, description="change over the length")
+    yz: Frequency = Field(default=0.0, description="change over the length")
+    over: PositiveLength = Field(description="length at which it is reached")
 
 
 class LinearB0(Strict):
     """Off-resonance that changes by x, y, z over a length."""
 
-    x: Frequency = 0.0
-    y: Frequency = 0.0
-    z: Frequency = 0.0
-    over: PositiveLength
+    x: Frequency = Field(default=0.0, description="change over the length")
+    y: Frequency = Field(default=0.0, description="change over the length")
+    z: Frequency = Field(default=0.0, description="change over the length")
+    over: PositiveLength = Field(description="length over which it changes")
 
 
 class SusceptibilitySpec(Strict):
     """Dipole field of the tissues' susceptibility in the main field along z."""
 
-    resolution: PositiveLength = 2e-3
-    shim: Literal["none", "constant", "linear"] = "linear"
+    resolution: PositiveLength = Field(default=2e-3, description="of the grid on which it is computed")
+    shim: Literal["none", "constant", "linear"] = Field(
+        default="linear", description="what is fitted to it and taken away"
+    )
 
 
 class B0Spec(Strict):
     """Off-resonance as a polynomial of position, and the field of the tissues' susceptibility."""
 
-    constant: Frequency = 0.0
-    linear: LinearB0 | None = None
-    quadratic: QuadraticB0 | None = None
-    susceptibility: bool | SusceptibilitySpec = False
+    constant: Frequency = Field(default=0.0, description="everywhere")
+    linear: LinearB0 | None = Field(default=None, description="along x, y, z")
+    quadratic: QuadraticB0 | None = Field(default=None, description="with the square")
+    susceptibility: bool | SusceptibilitySpec = Field(default=False, description="field of the tissues' susceptibility")
 
 
 class QuadraticB1(Strict):
     """Transmit field that grows with the square: xx · (x/over)² + …."""
 
-    xx: float = 0.0
-    yy: float = 0.0
-    zz: float = 0.0
-    xy: float = 0.0
-    xz: float = 0.0
-    yz: float = 0.0
-    over: PositiveLength
+    xx: float = Field(default=0.0, description="change over the length")
+    yy: float = Field(default=0.0, description="change over the length")
+    zz: float = Field(default=0.0, description="change over the length")
+    xy: float = Field(default=0.0, description="change over the length")
+    xz: float = Field(default=0.0, description="change over the length")
+    yz: float = Field(default=0.0, description="change over the length")
+    over: PositiveLength = Field(description="length at which it is reached")
 
 
 class LinearB1(Strict):
     """Transmit field that changes by x, y, z over a length."""
 
-    x: float = 0.0
-    y: float = 0.0
-    z: float = 0.0
-    over: PositiveLength
+    x: float = Field(default=0.0, description="change over the length")
+    y: float = Field(default=0.0, description="change over the length")
+    z: float = Field(default=0.0, description="change over the length")
+    over: PositiveLength = Field(description="length over which it changes")
 
 
 class B1Spec(Strict):
@@ -440,12 +450,14 @@ class B1Spec(Strict):
     phantom's size, or at `over`.
     """
 
-    center: NonNegative | None = None
-    edge: NonNegative | None = None
-    over: PositiveLength | None = None
-    constant: NonNegative | None = None
-    linear: LinearB1 | None = None
-    quadratic: QuadraticB1 | None = None
+    center: NonNegative | None = Field(default=None, description="value on the z axis")
+    edge: NonNegative | None = Field(default=None, description="value at the edge")
+    over: PositiveLength | None = Field(
+        default=None, description="distance of the edge; half of the phantom's size where not given"
+    )
+    constant: NonNegative | None = Field(default=None, description="everywhere")
+    linear: LinearB1 | None = Field(default=None, description="along x, y, z")
+    quadratic: QuadraticB1 | None = Field(default=None, description="with the square")
 
     @model_validator(mode="after")
     def _one_form(self) -> B1Spec:
@@ -462,49 +474,51 @@ class B1Spec(Strict):
 class FieldsSpec(Strict):
     """Field maps."""
 
-    b0: B0Spec = B0Spec()
-    b1: B1Spec = B1Spec()
+    b0: B0Spec = Field(default=B0Spec(), description="off-resonance")
+    b1: B1Spec = Field(default=B1Spec(), description="transmit field relative to nominal")
 
 
 class TimeMap(Strict):
     """NIfTI file with a time per voxel; infinity is never."""
 
-    file: str
-    unit: Literal["s", "ms", "us"]
+    file: str = Field(description="NIfTI, in the file's folder")
+    unit: Literal["s", "ms", "us"] = Field(description="of its values")
 
 
 class FieldMap(Strict):
     """NIfTI file with an off-resonance per voxel."""
 
-    file: str
-    unit: Literal["Hz", "rad/s", "ppm"]
+    file: str = Field(description="NIfTI, in the file's folder")
+    unit: Literal["Hz", "rad/s", "ppm"] = Field(description="of its values")
 
 
 class DiffusionMap(Strict):
     """NIfTI file with a diffusion coefficient per voxel, the same in all directions."""
 
-    file: str
-    unit: Literal["mm^2/s", "um^2/ms", "um^2/s", "m^2/s"]
+    file: str = Field(description="NIfTI, in the file's folder")
+    unit: Literal["mm^2/s", "um^2/ms", "um^2/s", "m^2/s"] = Field(description="of its values")
 
 
 class RatioMap(Strict):
     """NIfTI file with a number per voxel, relative to water or to nominal."""
 
-    file: str
-    unit: Annotated[Literal["1", "%"], BeforeValidator(lambda value: str(value) if value == 1 else value)]
+    file: str = Field(description="NIfTI, in the file's folder")
+    unit: Annotated[Literal["1", "%"], BeforeValidator(lambda value: str(value) if value == 1 else value)] = Field(
+        description="of its values"
+    )
 
 
 class MapsSpec(Strict):
     """Parameter maps. T1 and T2 make a phantom; without PD, it is 1 where both are above zero."""
 
-    T1: TimeMap | None = None
-    T2: TimeMap | None = None
-    T2star: TimeMap | None = None
-    T2prime: TimeMap | None = None
-    PD: RatioMap | None = None
-    B0: FieldMap | None = None
-    B1: RatioMap | None = None
-    ADC: DiffusionMap | None = None
+    T1: TimeMap | None = Field(default=None, description="required")
+    T2: TimeMap | None = Field(default=None, description="required")
+    T2star: TimeMap | None = Field(default=None, description="or T2prime")
+    T2prime: TimeMap | None = Field(default=None, description="or T2star")
+    PD: RatioMap | None = Field(default=None, description="1 where T1 and T2 are above zero, if not given")
+    B0: FieldMap | None = Field(default=None, description="off-resonance")
+    B1: RatioMap | None = Field(default=None, description="transmit field")
+    ADC: DiffusionMap | None = Field(default=None, description="diffusion coefficient")
 
     @model_validator(mode="after")
     def _one_line(self) -> MapsSpec:
@@ -516,8 +530,10 @@ class MapsSpec(Strict):
 class LabelsSpec(Strict):
     """NIfTI file with whole numbers, and the tissue that each stands for; 0 is air unless it is given one."""
 
-    file: str
-    tissues: Annotated[dict[str, TissueRef], Field(min_length=1, max_length=MAX_LABELS)]
+    file: str = Field(description="NIfTI of whole numbers, in the file's folder")
+    tissues: Annotated[dict[str, TissueRef], Field(min_length=1, max_length=MAX_LABELS)] = Field(
+        description="number → tissue; 0 is air unless given"
+    )
 
 
 class PhantomFile(Strict):
@@ -529,23 +545,37 @@ class PhantomFile(Strict):
     Keys that a file leaves out come from the file that it extends; its shapes are painted over that file's shapes.
     """
 
-    mrisim: Literal[1]
-    phantom: str | None = None
-    description: str | None = None
-    sources: list[str] | None = None
-    extends: str | None = None
-    parameters: dict[str, Parameter] = Field(default_factory=dict)
-    field: FieldStrength | None = None
-    size: Size | None = None
-    extrude: PositiveLength | None = None
-    voxel: Voxel | None = None
-    isochromats: Annotated[int, Field(ge=1, le=MAX_ISOCHROMATS), COUNT_SCHEMA] | None = None
-    t2_prime: bool | None = None
-    tissues: dict[str, TissueRef] = Field(default_factory=dict)
-    shapes: list[ShapeSpec] = Field(default_factory=list, max_length=MAX_SHAPES)
-    fields: FieldsSpec | None = None
-    agent: AgentSpec | None = None
-    maps: MapsSpec | None = None
-    labels: LabelsSpec | None = None
-    interpolation: Literal["nearest", "linear"] | None = None
-    resample: Literal["nearest", "linear"] | None = None
+    mrisim: Literal[1] = Field(description="version of the language")
+    phantom: str | None = Field(default=None, description="name")
+    description: str | None = Field(default=None, description="one sentence")
+    sources: list[str] | None = Field(default=None, description="where values and shapes come from")
+    extends: str | None = Field(
+        default=None, description="phantom of the library or file whose keys are kept where none is given"
+    )
+    parameters: dict[str, Parameter] = Field(
+        default_factory=dict, description="name → default, or default with bounds and doc"
+    )
+    field: FieldStrength | None = Field(default=None, description="strength that the values hold for")
+    size: Size | None = Field(default=None, description="two lengths make it flat, three solid")
+    extrude: PositiveLength | None = Field(default=None, description="thickness of a flat phantom or of a single slice")
+    voxel: Voxel | None = Field(default=None, description="side that it is sampled with by default")
+    isochromats: Annotated[int, Field(ge=1, le=MAX_ISOCHROMATS), COUNT_SCHEMA] | None = Field(
+        default=None, description="per voxel, by default"
+    )
+    t2_prime: bool | None = Field(
+        default=None, description="decay within a voxel where tissues have T2*; true where not given"
+    )
+    tissues: dict[str, TissueRef] = Field(default_factory=dict, description="name → tissue of one's own")
+    shapes: list[ShapeSpec] = Field(
+        default_factory=list, max_length=MAX_SHAPES, description="painted in order, later over earlier"
+    )
+    fields: FieldsSpec | None = Field(default=None, description="B0 and B1")
+    agent: AgentSpec | None = Field(default=None, description="contrast agent that tissue may take up")
+    maps: MapsSpec | None = Field(default=None, description="parameter maps from files")
+    labels: LabelsSpec | None = Field(default=None, description="a segmentation from a file")
+    interpolation: Literal["nearest", "linear"] | None = Field(
+        default=None, description="between the centers of voxels of files; nearest where not given"
+    )
+    resample: Literal["nearest", "linear"] | None = Field(
+        default=None, description="take maps to the grid of the first"
+    )

@@ -61,7 +61,7 @@ def _quantity(
     example = units.EXAMPLES.get(dimension)
     kind: dict[str, Any] = {"type": ["number", "string"]} if dimension == units.NUMBER else {"type": "string"}
     if example:
-        kind |= {"description": f"{name_of(dimension)}, such as {example}"}
+        kind |= {"description": f"{name_of(dimension)}, such as {example}", "examples": [example]}
     return BeforeValidator(_reader(dimension, low, open_low, high, infinite)), WithJsonSchema(kind)
 
 

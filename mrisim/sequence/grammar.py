@@ -11,10 +11,26 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_val
 
 LANGUAGE_VERSION = 1
 
+_Value = str | int | float | bool
 Expr = Annotated[
-    str | int | float | bool,
-    Field(union_mode="left_to_right", description="an expression such as `2 * TE + 5 ms`, or a number"),
+    _Value, Field(union_mode="left_to_right", description="an expression such as `2 * TE + 5 ms`, or a number")
 ]
+Time = Annotated[_Value, Field(union_mode="left_to_right", description="a time, such as `5 ms` or `2 * TE`")]
+Angle = Annotated[_Value, Field(union_mode="left_to_right", description="an angle, such as `30 deg`")]
+Frequency = Annotated[
+    _Value,
+    Field(union_mode="left_to_right", description="a frequency, such as `120 Hz`, or a shift such as `-3.4 ppm`"),
+]
+PulseAmplitude = Annotated[
+    _Value, Field(union_mode="left_to_right", description="a frequency or a field, such as `850 Hz` or `20 uT`")
+]
+GradientStrength = Annotated[_Value, Field(union_mode="left_to_right", description="a gradient, such as `20 mT/m`")]
+Area = Annotated[
+    _Value, Field(union_mode="left_to_right", description="an area, such as `500 1/m` or `matrix.x / fov.x`")
+]
+Length = Annotated[_Value, Field(union_mode="left_to_right", description="a length, such as `5 mm`")]
+Number = Annotated[_Value, Field(union_mode="left_to_right", description="a number, such as `128` or `2 * matrix.x`")]
+Condition = Annotated[_Value, Field(union_mode="left_to_right", description="true or false, such as `n >= 0`")]
 Exprs = Annotated[list[Expr], Field(min_length=1, max_length=10_000)]
 Label = Literal[
     "LIN", "PAR", "SLC", "ECO", "REP", "AVG", "SET", "SEG", "PHS", "REV", "NAV", "ACQ", "ONCE", "NOISE", "REF", "IMA"
@@ -41,22 +57,22 @@ class SystemModel(Model):
     """Limits, rasters and dead times of the scanner; what is not given is that of the default 3 T scanner."""
 
     extends: str | None = Field(default=None, description="a file of the library's folder systems, by name")
-    name: str | None = None
+    name: str | None = Field(default=None, description="of the scanner, for the report")
     b0: Expr | None = Field(default=None, description="field strength, such as 3 T")
     gamma: float | None = Field(
         default=None, description="gyromagnetic ratio over 2 pi in Hz per tesla, a plain number"
     )
-    max_gradient: Expr | None = Field(default=None, description="per physical axis, such as 40 mT/m")
+    max_gradient: GradientStrength | None = Field(default=None, description="per physical axis, such as 40 mT/m")
     max_slew: Expr | None = Field(default=None, description="per physical axis, such as 170 T/m/s")
-    max_b1: Expr | None = Field(default=None, description="such as 20 uT")
-    block_raster: Expr | None = None
-    gradient_raster: Expr | None = None
-    rf_raster: Expr | None = None
-    adc_raster: Expr | None = None
-    rf_dead_time: Expr | None = Field(default=None, description="before a pulse")
-    rf_ringdown_time: Expr | None = Field(default=None, description="after a pulse")
-    adc_dead_time: Expr | None = Field(default=None, description="before and after sampling")
-    gradient_delay: Expr | None = Field(
+    max_b1: PulseAmplitude | None = Field(default=None, description="such as 20 uT")
+    block_raster: Time | None = Field(default=None, description="blocks last whole multiples of it")
+    gradient_raster: Time | None = Field(default=None, description="corners and samples of gradients lie on it")
+    rf_raster: Time | None = Field(default=None, description="pulses begin on it")
+    adc_raster: Time | None = Field(default=None, description="dwell times are multiples of it")
+    rf_dead_time: Time | None = Field(default=None, description="before a pulse")
+    rf_ringdown_time: Time | None = Field(default=None, description="after a pulse")
+    adc_dead_time: Time | None = Field(default=None, description="before and after sampling")
+    gradient_delay: Time | None = Field(
         default=None, description="of gradients behind pulses and samples, such as 2 us: a fault, not a limit"
     )
 
@@ -64,10 +80,12 @@ class SystemModel(Model):
 class OrientationModel(Model):
     """A plane turned about its own axes, or two vectors."""
 
-    plane: Literal["axial", "coronal", "sagittal"] = "axial"
-    about_read: Expr | None = Field(default=None, description="angle, turned first")
-    about_phase: Expr | None = Field(default=None, description="angle, turned second")
-    about_slice: Expr | None = Field(default=None, description="angle, turned last; 90 deg exchanges read and phase")
+    plane: Literal["axial", "coronal", "sagittal"] = Field(
+        default="axial", description="of the slices, before it is turned"
+    )
+    about_read: Angle | None = Field(default=None, description="angle, turned first")
+    about_phase: Angle | None = Field(default=None, description="angle, turned second")
+    about_slice: Angle | None = Field(default=None, description="angle, turned last; 90 deg exchanges read and phase")
     read: Exprs | None = Field(default=None, description="physical direction of read, instead of plane and angles")
     phase: Exprs | None = Field(default=None, description="physical direction of phase, made orthogonal to read")
 
@@ -75,7 +93,9 @@ class OrientationModel(Model):
 class GeometryModel(Model):
     """Where the package of slices lies."""
 
-    orientation: Literal["axial", "coronal", "sagittal"] | OrientationModel = "axial"
+    orientation: Literal["axial", "coronal", "sagittal"] | OrientationModel = Field(
+        default="axial", description="a plane, or a plane that is turned"
+    )
     center: Exprs | None = Field(
         default=None, description="physical x, y, z of the center, such as [0 mm, 10 mm, 0 mm]"
     )
@@ -84,32 +104,32 @@ class GeometryModel(Model):
 class RFBase(Model):
     """What all pulses have."""
 
-    flip: Expr | None = Field(default=None, description="flip angle on resonance; or amplitude")
-    amplitude: Expr | None = Field(default=None, description="peak in Hz or uT; or flip")
-    phase: Expr = Field(default="0 deg", description="at the center of the pulse")
-    frequency: Expr = Field(
+    flip: Angle | None = Field(default=None, description="flip angle on resonance; or amplitude")
+    amplitude: PulseAmplitude | None = Field(default=None, description="peak in Hz or uT; or flip")
+    phase: Angle = Field(default="0 deg", description="at the center of the pulse")
+    frequency: Frequency = Field(
         default="0 Hz", description="offset in Hz or ppm; positive excites spins that precess faster"
     )
     use: Literal[
         "excitation", "refocusing", "inversion", "saturation", "preparation", "storage", "recall", "other", "undefined"
-    ] = "undefined"
-    delay: Expr | None = Field(default=None, description="block start to pulse start; at least the RF dead time")
+    ] = Field(default="undefined", description="what the pulse is for; k-space, TE and ideal pulses follow from it")
+    delay: Time | None = Field(default=None, description="block start to pulse start; at least the RF dead time")
 
 
 class BlockPulse(RFBase):
     """A rectangular pulse."""
 
-    shape: Literal["block"]
-    duration: Expr
+    shape: Literal["block"] = Field(description="a rectangle")
+    duration: Time = Field(description="of the pulse")
 
 
 class WindowedPulse(RFBase):
     """What sinc and gauss share."""
 
-    duration: Expr
-    time_bandwidth: Expr
-    window: Literal["none", "hann", "hamming"] = "none"
-    center: Expr | None = Field(
+    duration: Time = Field(description="of the pulse")
+    time_bandwidth: Number = Field(description="product of duration and bandwidth")
+    window: Literal["none", "hann", "hamming"] = Field(default="none", description="over the whole pulse")
+    center: Number | None = Field(
         default=None, description="place of the peak as a fraction of the duration, 0.5 by default"
     )
 
@@ -117,42 +137,46 @@ class WindowedPulse(RFBase):
 class SincPulse(WindowedPulse):
     """A sinc under a window."""
 
-    shape: Literal["sinc"]
+    shape: Literal["sinc"] = Field(description="sin x / x")
 
 
 class GaussPulse(WindowedPulse):
     """A Gaussian under a window."""
 
-    shape: Literal["gauss"]
+    shape: Literal["gauss"] = Field(description="a Gaussian")
 
 
 class SLRPulse(RFBase):
     """A pulse by the Shinnar-Le Roux algorithm, for its flip angle and its use."""
 
-    shape: Literal["slr"]
-    duration: Expr
-    time_bandwidth: Expr
-    passband_ripple: Expr | None = None
-    stopband_ripple: Expr | None = None
+    shape: Literal["slr"] = Field(description="designed for its flip angle and use")
+    duration: Time = Field(description="of the pulse")
+    time_bandwidth: Number = Field(description="product of duration and bandwidth")
+    passband_ripple: Number | None = Field(default=None, description="of the profile within the slice")
+    stopband_ripple: Number | None = Field(default=None, description="of the profile outside")
 
 
 class HyperbolicSecantPulse(RFBase):
     """An adiabatic inversion; without amplitude it takes twice the adiabatic threshold."""
 
-    shape: Literal["hyperbolic_secant"]
-    duration: Expr
-    bandwidth: Expr | None = Field(default=None, description="width of the inverted band; or mu")
-    mu: Expr | None = None
-    beta: Expr | None = Field(default=None, description="rate of the modulation in 1/s")
+    shape: Literal["hyperbolic_secant"] = Field(description="an adiabatic sweep")
+    duration: Time = Field(description="of the pulse")
+    bandwidth: Frequency | None = Field(default=None, description="width of the inverted band; or mu")
+    mu: Number | None = Field(
+        default=None, description="width of the inverted band is mu * beta / pi; 5 where neither is given"
+    )
+    beta: Frequency | None = Field(default=None, description="rate of the modulation in 1/s")
 
 
 class FilePulse(RFBase):
     """Samples from a text file: magnitude, and phase in degrees where there is a second column."""
 
-    shape: Literal["file"]
+    shape: Literal["file"] = Field(description="samples of a file")
     file: str = Field(description="CSV file in the folder of the specification")
-    dwell: Expr = Field(description="duration of one sample")
-    bandwidth: Expr | None = Field(default=None, description="full width at half maximum, measured where not given")
+    dwell: Time = Field(description="duration of one sample")
+    bandwidth: Frequency | None = Field(
+        default=None, description="full width at half maximum, measured where not given"
+    )
 
 
 RFModel = Annotated[
@@ -164,65 +188,67 @@ class GradientModel(Model):
     """One gradient, in one of these forms: select; area; flat_area, flat_time; amplitude, flat_time; times, amplitudes;
     samples, amplitude; file, amplitude."""
 
-    select: Expr | None = Field(
+    select: Length | None = Field(
         default=None, description="slice thickness: the amplitude follows from the pulse's bandwidth"
     )
-    at: Expr | None = Field(default=None, description="slice position along this axis, from the geometry's center")
-    crush: Expr | None = Field(default=None, description="area on each side of the pulse")
-    area: Expr | None = Field(
+    at: Length | None = Field(default=None, description="slice position along this axis, from the geometry's center")
+    crush: Area | None = Field(default=None, description="area on each side of the pulse")
+    area: Area | None = Field(
         None, description="ramps included; the shortest within the limits, or as long as duration"
     )
-    duration: Expr | None = Field(default=None, description="of a gradient given by its area, ramps included")
-    flat_area: Expr | None = Field(default=None, description="area of the flat top")
-    flat_time: Expr | None = Field(default=None, description="rounded up to the raster; the amplitude stays as asked")
-    rise_time: Expr | None = Field(
+    duration: Time | None = Field(default=None, description="of a gradient given by its area, ramps included")
+    flat_area: Area | None = Field(default=None, description="area of the flat top")
+    flat_time: Time | None = Field(default=None, description="rounded up to the raster; the amplitude stays as asked")
+    rise_time: Time | None = Field(
         default=None, description="of both ramps; the shortest within the limits where not given"
     )
-    amplitude: Expr | None = None
+    amplitude: GradientStrength | None = Field(default=None, description="of the flat top, or the peak of samples")
     times: Exprs | None = Field(default=None, description="corner times from the end of the delay, from 0")
     amplitudes: Exprs | None = Field(default=None, description="values at the corner times; first and last are 0")
     samples: Expr | Exprs | None = Field(
         default=None, description="a gradient per raster interval; or numbers, scaled to a peak of amplitude"
     )
     file: str | None = Field(default=None, description="text file of samples in the folder of the specification")
-    delay: Expr | None = Field(default=None, description="block start to ramp start; rounded up to the raster")
+    delay: Time | None = Field(default=None, description="block start to ramp start; rounded up to the raster")
 
 
 class DiffusionModel(Model):
     """A diffusion lobe along any direction: gx, gy and gz at once, by b or by amplitude."""
 
     b: Expr | None = Field(default=None, description="b value that two of these lobes give together")
-    amplitude: Expr | None = Field(default=None, description="of one trapezoid along the direction, in place of b")
+    amplitude: GradientStrength | None = Field(
+        default=None, description="of one trapezoid along the direction, in place of b"
+    )
     direction: Expr | Exprs = Field(description="read, phase, slice; of unit length")
-    separation: Expr | None = Field(default=None, description="start of the first lobe to start of the second")
-    duration: Expr | None = Field(
+    separation: Time | None = Field(default=None, description="start of the first lobe to start of the second")
+    duration: Time | None = Field(
         default=None, description="start of the ramp up to start of the ramp down; the shortest that reaches b"
     )
-    rise_time: Expr | None = Field(default=None, description="of both ramps; that of the largest gradient")
-    frequency: Expr | None = Field(default=None, description="whole periods of a cosine in place of a trapezoid")
+    rise_time: Time | None = Field(default=None, description="of both ramps; that of the largest gradient")
+    frequency: Frequency | None = Field(default=None, description="whole periods of a cosine in place of a trapezoid")
 
 
 class ADCModel(Model):
     """A sampling window; it lies centred on the flat top of the gradient in its event unless it has a delay."""
 
-    samples: Expr
-    dwell: Expr = Field(description="spacing of the samples before oversampling: 1 / bandwidth")
-    oversampling: Expr = Field(default=1, description="whole factor: more samples, shorter dwell, same duration")
-    phase: Expr = Field(default="0 deg", description="of the receiver")
-    frequency: Expr = Field(default="0 Hz", description="of the receiver, in Hz or ppm")
-    delay: Expr | None = Field(default=None, description="block start to the start of sampling")
-    on: Expr = Field(default=True, description="where false, the block stays and nothing is sampled")
+    samples: Number = Field(description="before oversampling")
+    dwell: Time = Field(description="spacing of the samples before oversampling: 1 / bandwidth")
+    oversampling: Number = Field(default=1, description="whole factor: more samples, shorter dwell, same duration")
+    phase: Angle = Field(default="0 deg", description="of the receiver")
+    frequency: Frequency = Field(default="0 Hz", description="of the receiver, in Hz or ppm")
+    delay: Time | None = Field(default=None, description="block start to the start of sampling")
+    on: Condition = Field(default=True, description="where false, the block stays and nothing is sampled")
 
 
 class EventModel(Model):
     """What happens together: pulse, gradients, sampling."""
 
-    rf: RFModel | None = None
+    rf: RFModel | None = Field(default=None, description="a pulse")
     gx: GradientModel | None = Field(default=None, description="read axis")
     gy: GradientModel | None = Field(default=None, description="phase axis")
     gz: GradientModel | None = Field(default=None, description="slice axis")
     diffuse: DiffusionModel | None = Field(default=None, description="diffusion lobe on all three axes")
-    adc: ADCModel | None = None
+    adc: ADCModel | None = Field(default=None, description="sampling")
 
     @model_validator(mode="after")
     def _must_do_something(self) -> Self:
@@ -234,26 +260,26 @@ class EventModel(Model):
 class WaitItem(Model):
     """Time in which nothing is switched on."""
 
-    wait: Expr = Field(description="a duration, or the name of a delay that a timing constraint solves")
-    when: Expr | None = None
+    wait: Time = Field(description="a duration, or the name of a delay that a timing constraint solves")
+    when: Condition | None = Field(default=None, description="where false, it is left out")
 
 
 class BlockItem(Model):
     """Events at the same time, with options."""
 
-    block: str | list[str]
-    when: Expr | None = Field(default=None, description="where false, the block is left out")
-    label: Labels = {}
-    rotate: Expr | None = Field(default=None, description="angle that turns gx and gy about the slice axis")
-    duration: Expr | None = Field(default=None, description="at least this long")
+    block: str | list[str] = Field(description="an event, or several at once")
+    when: Condition | None = Field(default=None, description="where false, the block is left out")
+    label: Labels = Field(default={}, description="label → its value in this block")
+    rotate: Angle | None = Field(default=None, description="angle that turns gx and gy about the slice axis")
+    duration: Time | None = Field(default=None, description="at least this long")
 
 
 class GroupItem(Model):
     """Items in a row."""
 
-    do: list[Item] = Field(min_length=1)
-    when: Expr | None = None
-    label: Labels = {}
+    do: list[Item] = Field(min_length=1, description="items in a row")
+    when: Condition | None = Field(default=None, description="where false, they are left out")
+    label: Labels = Field(default={}, description="label → its value in all blocks within")
 
 
 class LoopItem(Model):
@@ -261,9 +287,9 @@ class LoopItem(Model):
 
     loop: dict[str, Expr | Exprs] = Field(description="{name: first .. last}, {name: list}, and index: name if wanted")
     let: dict[str, Expr] = Field(default={}, description="names for expressions over the loop's variables")
-    label: Labels = {}
-    when: Expr | None = None
-    do: list[Item] = Field(min_length=1)
+    label: Labels = Field(default={}, description="label → its value in all blocks within")
+    when: Condition | None = Field(default=None, description="where false, they are left out")
+    do: list[Item] = Field(min_length=1, description="items of one round")
 
 
 def _kind(value: Any) -> str | None:
@@ -296,10 +322,10 @@ Item = Annotated[
 class TimingModel(Model):
     """A time between two anchors; the delay named by `solve` is found so that it holds."""
 
-    name: str
+    name: str = Field(description="for messages and tables, such as TE")
     start: str = Field(alias="from", description="anchor such as excite.rf.center")
     stop: str = Field(alias="to", description="anchor such as read.adc.center or excite.start.next")
-    asked: Expr = Field(alias="is", description="a time, as an expression")
+    asked: Time = Field(alias="is", description="such as TE / 2")
     solve: str | None = Field(default=None, description="name of a wait; without it the constraint is only checked")
     at: dict[str, Expr] = Field(
         default={}, description="iteration of a loop inside the interval: {loop variable: value}"
@@ -309,13 +335,18 @@ class TimingModel(Model):
 class ReconModel(Model):
     """How the samples become images. What is not given comes from the parameters of the same name."""
 
-    method: Literal["cartesian", "gridding", "lowrank", "none"] = "cartesian"
-    matrix: Exprs | None = None
-    fov: Exprs | None = None
-    thickness: Expr | None = None
+    method: Literal["cartesian", "gridding", "lowrank", "none"] = Field(
+        default="cartesian",
+        description="inverse FFT; any trajectory; fingerprinting; or none: samples are the result",
+    )
+    matrix: Exprs | None = Field(default=None, description="voxels along read, phase, partition")
+    fov: Exprs | None = Field(default=None, description="lengths along read, phase, partition")
+    thickness: Length | None = Field(default=None, description="of a slice")
     slices: Expr | Exprs | None = Field(default=None, description="positions by SLC label")
-    window: Literal["none", "hann", "hamming", "tukey"] = "none"
-    combine: Literal["adaptive", "rss"] = "adaptive"
+    window: Literal["none", "hann", "hamming", "tukey"] = Field(
+        default="none", description="over k-space, against ringing"
+    )
+    combine: Literal["adaptive", "rss"] = Field(default="adaptive", description="of the images of several coils")
     partial_fourier: Literal["zero", "homodyne", "pocs"] = Field(
         default="zero", description="what stands for lines that were not sampled"
     )
@@ -355,7 +386,7 @@ _WORDS = (
 class ExpectModel(Model):
     """A closed form that the sequence must reproduce."""
 
-    name: str
+    name: str = Field(description="for messages and tables")
     signal: str = Field(
         description=f"what is simulated, of a voxel of volume 1. {_WORDS}",
         examples=["echo[-1].center", "abs(echo[-1].center)", "echo[n].center / echo[0].center"],
@@ -382,7 +413,9 @@ class ExpectModel(Model):
         default="full", description="a voxel of the image in the first slice, or one point in its middle"
     )
     isochromats: int = Field(default=101, ge=1, le=100_000, description="of a full voxel, engine bloch; best a prime")
-    engines: list[Literal["bloch", "epg"]] = Field(default=["bloch", "epg"], min_length=1)
+    engines: list[Literal["bloch", "epg"]] = Field(
+        default=["bloch", "epg"], min_length=1, description="which must reproduce it"
+    )
     tolerance: Expr | list[Expr] = Field(
         description="'0.2 %' of the closed form, or a number in units of the signal; of a list, the widest holds",
         examples=["0.1 %", ["0.1 %", 1e-5]],
@@ -400,16 +433,20 @@ class SequenceModel(Model):
     """A sequence file."""
 
     mrisim: Literal[1] = Field(description="version of the language")
-    name: str
-    description: str = ""
+    name: str = Field(description="of the sequence")
+    description: str = Field(default="", description="one or two sentences")
     reference: str = Field(default="", description="citation")
-    system: str | SystemModel = SystemModel()
-    geometry: GeometryModel = GeometryModel()
-    parameters: dict[str, Expr | Exprs | ParameterModel] = {}
-    definitions: dict[str, Expr | Exprs] = {}
-    events: dict[str, EventModel] = {}
-    timeline: list[Item] = Field(min_length=1)
-    timing: list[TimingModel] = []
-    recon: ReconModel | None = None
-    expect: list[ExpectModel] = []
+    system: str | SystemModel = Field(
+        default=SystemModel(), description="a file of the library's folder systems, by name, or limits"
+    )
+    geometry: GeometryModel = Field(default=GeometryModel(), description="orientation and center")
+    parameters: dict[str, Expr | Exprs | ParameterModel] = Field(
+        default={}, description="name → default, or default with bounds and doc"
+    )
+    definitions: dict[str, Expr | Exprs] = Field(default={}, description="name → expression over parameters")
+    events: dict[str, EventModel] = Field(default={}, description="name → what happens together")
+    timeline: list[Item] = Field(min_length=1, description="what is played, in order")
+    timing: list[TimingModel] = Field(default=[], description="times between anchors that must hold")
+    recon: ReconModel | None = Field(default=None, description="how the samples become images")
+    expect: list[ExpectModel] = Field(default=[], description="closed forms that the signal must reproduce")
     limits: dict[str, Expr | Exprs] = LIMITS
