@@ -72,6 +72,8 @@ def write(folder: Path, cache: Path) -> None:
         (folder / "phantoms" / f"{name}.md").write_text(phantom_page(name, text), encoding="utf-8")
         if _has_size(name):
             jobs.append((pictures.phantom_maps, name, folder / "phantoms" / f"{name}.png"))
+            if load_model(name).agent is not None:
+                jobs.append((pictures.kinetic_maps, name, folder / "phantoms" / f"{name}_agent.png"))
     for name, _ in _named(list_protocols()):
         (folder / "protocols").mkdir(parents=True, exist_ok=True)
         page = protocol_page(name, load_protocol(name))
@@ -95,12 +97,12 @@ def sequence_index() -> str:
     about = dict(_named(list_sequences()))
     parts = [
         "# Gallery: sequences\n",
-        "Every sequence of the library with one repetition, its k-space and its file. What they have in common is on\n"
-        "[Sequences of the library](../sequences.md).\n",
+        "Every sequence of the library: one repetition, its k-space, its file. [What they have in common](../sequences.md).\n",
     ]
     for title, names in groups().items():
         cards = [
-            _CARD.format(title=f"`{n}`", link=f"sequences/{n}", picture=f"sequences/{n}.png", text=about[n]) for n in names
+            _CARD.format(title=f"`{n}`", link=f"sequences/{n}", picture=f"sequences/{n}.png", text=about[n])
+            for n in names
         ]
         parts += [f"## {title}\n", "::::{grid} 1 2 2 3\n:gutter: 3\n", *cards, "::::\n"]
     return "\n".join([*parts, _toctree("sequences", [n for names in groups().values() for n in names])])
@@ -173,6 +175,8 @@ def phantom_page(name: str, text: str) -> str:
     parts += _commands(f"mrisim run spin_echo --phantom {name} --out out/{name}")
     if _has_size(name):
         parts += ["## What images should show\n", f"![Maps of {name}]({name}.png)\n"]
+    if model.agent is not None:
+        parts += ["Uptake of the contrast agent:\n", f"![Exchange of the agent in {name}]({name}_agent.png)\n"]
     rows = [
         (_plain(t.name), *(show(value, TIME, digits=3) for value in (t.t1, t.t2)), f"{t.pd:.3g}")
         for t in model.tissues
@@ -195,7 +199,9 @@ def protocol_page(name: str, protocol: Protocol) -> str:
     for scan in protocol.scans:
         run = {key: list(dict.fromkeys(str(run[key]) for run in scan.runs)) for key in scan.runs[0]}
         text = "<br>".join(f"{key} {', '.join(values)}" for key, values in run.items())
-        rows.append((f"`{scan.name}`", f"[`{scan.sequence}`](../sequences/{scan.sequence}.md)", str(len(scan.runs)), text))
+        rows.append(
+            (f"`{scan.name}`", f"[`{scan.sequence}`](../sequences/{scan.sequence}.md)", str(len(scan.runs)), text)
+        )
     parts += ["## Scans\n", _table(("scan", "sequence", "runs", "settings"), rows)]
     maps = [(f"`{key}`", ", ".join(f"{k}: {v}" for k, v in spec.items())) for key, spec in protocol.maps.items()]
     if maps:

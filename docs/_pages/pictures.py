@@ -24,8 +24,11 @@ MOST_BLOCKS = 30_000
 SMALLER = {"matrix": 24}
 """Of sequences that play more blocks: their k-space is drawn with fewer lines, and the page says so."""
 _VOXELS = 128  # along the longer side of a phantom
-_SHOWN = ("T1", "T2", "PD", "ADC", "FA", "D", "f", "Dstar", "Ktrans", "ve", "vp", "B0", "B1")
+_SHOWN = ("T1", "T2", "PD", "ADC", "FA", "D", "f", "Dstar", "B0", "B1")
+_KINETIC = ("Ktrans", "ve", "vp", "Fp", "PS")
+_ALWAYS = ("T1", "T2", "PD")
 _UNITS = {"T1": "s", "T2": "s", "B0": "Hz", "ADC": "m^2/s", "D": "m^2/s", "Dstar": "m^2/s", "Ktrans": "1/s"}
+_MOST_MAPS = 6
 _PACKAGE = Path(mr.__file__).parent
 
 
@@ -52,21 +55,30 @@ def trajectory(name: str) -> Figure:
 
 
 def phantom_maps(name: str) -> Figure:
-    """What images of a phantom should show, in the plane through its center."""
+    """What images of a phantom should show, in the plane through its center; what is the same all over is left out."""
+    return _maps(name, _SHOWN)
+
+
+def kinetic_maps(name: str) -> Figure:
+    """Exchange of the contrast agent in a phantom."""
+    return _maps(name, _KINETIC)
+
+
+def _maps(name: str, keys: tuple[str, ...]) -> Figure:
     model = load_model(name)
     side = max(model.size[:2]) / _VOXELS
     nx, ny = (int(np.ceil(length / side)) for length in model.size[:2])
-    grid = Grid.of((nx, ny, 1), (side, side, model.voxel[2] if not model.flat else side), thickness=side)
-    truth = model.truth(grid, supersampling=1)
-    maps = {key: truth.maps[key] for key in _SHOWN if key in truth.maps and _varies(truth.maps[key], key)}
+    grid = Grid.of((nx, ny, 1), (side, side, side))
+    truth = model.truth(grid, supersampling=1).maps
+    shown = [key for key in keys if key in truth and (key in _ALWAYS or _varies(truth[key]))][:_MOST_MAPS]
     return plot.overview(
-        {}, {key: ParameterMap(name=key, unit=_UNITS.get(key, "1"), data=data, grid=grid) for key, data in maps.items()}
+        {}, {key: ParameterMap(name=key, unit=_UNITS.get(key, "1"), data=truth[key], grid=grid) for key in shown}
     )
 
 
-def _varies(data: np.ndarray, key: str) -> bool:
+def _varies(data: np.ndarray) -> bool:
     finite = data[np.isfinite(data)]
-    return key in ("T1", "T2", "PD") or (finite.size > 0 and float(np.ptp(finite)) > 0.0)
+    return finite.size > 0 and float(np.ptp(finite)) > 0.0
 
 
 Job = tuple[Callable[[str], Figure], str, Path]

@@ -29,9 +29,8 @@ LANGUAGES: dict[str, tuple[str, type[BaseModel]]] = {
 }
 _EXTENDS = "a sequence of the library, or a file beside this one, whose entries are kept where none is given"
 _INTRODUCTION = """\
-Made from the models that `mrisim` itself reads a file with, the same as the JSON Schema of `mrisim schema {language}`. What the
-words mean together is on [its own page]({page}). A key without a default is required; an unknown one is refused.
-Examples are the first of their kind in the library.
+Made from the models with which `mrisim` reads a file, as is the JSON Schema of `mrisim schema {language}`. What the words
+mean together is on [a page of its own]({page}). An unknown key is refused. Examples are the first of their kind in the library.
 """
 _SCANNER = "systems/default_3t.yaml"
 _PAGES = {"sequence": "../language.md", "phantom": "../phantoms.md", "protocol": "protocols.md"}
@@ -268,7 +267,9 @@ def _collect(data: dict[str, Any], model: type[BaseModel], paths: dict[type[Base
         if key not in data:
             continue
         value = data[key]
-        simple = not isinstance(value, dict) and not (isinstance(value, list) and any(isinstance(v, dict) for v in value))
+        simple = not isinstance(value, dict) and not (
+            isinstance(value, list) and any(isinstance(v, dict) for v in value)
+        )
         text = f"{key}: {_flow(value)}"
         if simple and len(text) <= 60:
             out.setdefault(f"{paths[model]}.{key}".lstrip("."), text)
