@@ -29,8 +29,9 @@ LANGUAGES: dict[str, tuple[str, type[BaseModel]]] = {
 }
 _EXTENDS = "a sequence of the library, or a file beside this one, whose entries are kept where none is given"
 _INTRODUCTION = """\
-Made from the models with which `mrisim` reads a file, as is the JSON Schema of `mrisim schema {language}`. What the words
-mean together is on [a page of its own]({page}). An unknown key is refused. Examples are the first of their kind in the library.
+Made from the models with which `mrisim` reads a file, as is the JSON Schema of `mrisim schema {language}`.
+What the words mean together is on [a page of its own]({page}). An unknown key is refused. Examples are the first of
+their kind in the library.
 """
 _SCANNER = "systems/default_3t.yaml"
 _PAGES = {"sequence": "../language.md", "phantom": "../phantoms.md", "protocol": "protocols.md"}
