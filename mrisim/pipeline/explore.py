@@ -11,7 +11,7 @@ from mrisim.pipeline.records import Result, ScanResult
 from mrisim.report import Explorer, Picture
 from mrisim.report.sequence import Sample
 from mrisim.report.sequence import describe as describe_sequence
-from mrisim.report.stacks import MOST_VOXELS, Panel, Stack
+from mrisim.report.stacks import MOST_VOXELS, Difference, Panel, Stack
 from mrisim.report.stacks import describe as describe_stacks
 from mrisim.units import TIME, show
 
@@ -47,13 +47,25 @@ def _samples(result: Result, scan: ScanResult) -> tuple[Sample, ...]:
     return tuple(samples)
 
 
-def explore_image(name: str, image: Image, still: tuple[Picture, ...], share: int) -> Explorer:
-    """All contrasts and slices of an image; a report has `share` of them."""
+def shares(sizes: Mapping[str, int], total: int = MOST_VOXELS // 2) -> dict[str, int]:
+    """Voxels that each image of a report may have: small ones all of theirs, large ones an equal part of the rest.
+
+    Example:
+        >>> shares({"a": 10, "b": 500, "c": 500}, 100)
+        {'a': 10, 'b': 45, 'c': 45}
+    """
+    found: dict[str, int] = {}
+    for name in sorted(sizes, key=lambda name: sizes[name]):
+        found[name] = min(sizes[name], (total - sum(found.values())) // (len(sizes) - len(found)))
+    return found
+
+
+def explore_image(name: str, image: Image, still: tuple[Picture, ...], most: int) -> Explorer:
+    """Contrasts and slices of an image, at most so many voxels of them."""
     from mrisim import plot
 
     stack = _image_stack(name, image, plot.colour_table("gray"))
-    data = describe_stacks((stack,), MOST_VOXELS // (2 * max(share, 1)))
-    return Explorer(name=f"img-{name}", kind="stacks", data=data, still=still)
+    return Explorer(name=f"img-{name}", kind="stacks", data=describe_stacks((stack,), most), still=still)
 
 
 def _image_stack(name: str, image: Image, colours: np.ndarray) -> Stack:
@@ -107,6 +119,20 @@ def _map_stack(name: str, estimate: ParameterMap, truth: ParameterMap | None) ->
         colours=plot.colour_table(look.colours),
         low=look.low,
         high=look.high,
+        difference=None if truth is None else _difference(look),
+    )
+
+
+def _difference(look) -> Difference:
+    from mrisim import plot
+
+    none = np.zeros(0)
+    unit = look.unit if look.absolute is not None else "%"
+    return Difference(
+        relative=look.absolute is None,
+        end=look.difference(none, none)[1],
+        unit=unit,
+        colours=plot.colour_table("RdBu_r"),
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from mrisim.events.blocks import Parameter, Sequence
 from mrisim.events.diffusion import weightings
-from mrisim.pipeline.explore import explore_image, explore_maps, explore_sequence
+from mrisim.pipeline.explore import explore_image, explore_maps, explore_sequence, shares
 from mrisim.pipeline.records import Result, ScanResult, TissueRow
 from mrisim.report import Content, Folds, Page, Picture, Section, Table, Text, render
 from mrisim.units import B_VALUE, TIME, show
@@ -49,6 +49,7 @@ def tissue_rows(rows: Iterable[TissueRow]) -> Table:
         head=("map", "tissue", "voxels", "true", "estimated", "error"),
         rows=tuple(_row(row) for row in rows),
         right=("voxels", "true", "estimated", "error"),
+        once=("map",),
     )
 
 
@@ -158,9 +159,10 @@ def _maps(result: Result, figures: dict[str, bytes]) -> Section:
         fit = estimate.provenance.get("fit", {})
         options = ", ".join(f"{key}: {value}" for key, value in fit.items())
         pictures[name] = Picture(png=figures[f"map_{name}"], caption=f"{name} ({options})", wide=name in result.truth)
-    explorer = explore_maps(result.maps, result.truth, ())
-    content: list[Content] = [*pictures.values()]
-    return Section(title="Maps", content=tuple(content if explorer is None else [explorer, *content]))
+    scalar = [picture for name, picture in pictures.items() if result.maps[name].data.ndim == 3]
+    explorer = explore_maps(result.maps, result.truth, tuple(scalar))
+    rest = [picture for picture in pictures.values() if picture not in scalar]
+    return Section(title="Maps", content=tuple(rest if explorer is None else [explorer, *rest]))
 
 
 _CAPTIONS = {
@@ -185,8 +187,9 @@ def _scan(result: Result, scan: ScanResult, figures: dict[str, bytes]) -> Sectio
     )
     content: list[Content] = [Text(text=about)] if about else []
     if scan.image is not None and "image" in pictures:
-        shown = sum(one.image is not None for one in result.scans.values())
-        content.append(explore_image(scan.name, scan.image, (pictures.pop("image"),), shown))
+        sizes = {name: one.image.data.size for name, one in result.scans.items() if one.image is not None}
+        most = shares(sizes)[scan.name]
+        content.append(explore_image(scan.name, scan.image, (pictures.pop("image"),), most))
     if "sequence" in pictures:
         content.append(explore_sequence(result, scan, (pictures.pop("sequence"),)))
     content += [*pictures.values(), _parameters(scan), timing_table(seq)]

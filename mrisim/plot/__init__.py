@@ -25,6 +25,7 @@ from mrisim.plot.display import html_of as html_of
 from mrisim.plot.expectation import Compared as Compared
 from mrisim.plot.expectation import Drawn as Drawn
 from mrisim.plot.expectation import expectation as expectation
+from mrisim.plot.glyphs import glyphs as glyphs
 from mrisim.plot.images import image as image
 from mrisim.plot.images import map_comparison as map_comparison
 from mrisim.plot.images import parameter_map as parameter_map
@@ -48,6 +49,7 @@ __all__ = [
     "direction_comparison",
     "directions",
     "expectation",
+    "glyphs",
     "html_of",
     "image",
     "input_functions",

@@ -1,11 +1,12 @@
-"""k over time beneath a sequence diagram, and the window of one excitation."""
+"""k and the phase of spins over time beneath a sequence diagram, and the window of one excitation."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from mrisim._types import Float
 from mrisim.errors import ConsistencyError, Problem
@@ -13,7 +14,6 @@ from mrisim.events.blocks import Sequence, Use
 from mrisim.events.moments import gradient_tracks, k_offsets, pulse_instances, readout_instances, total_moment
 from mrisim.plot import _style as style
 
-_POINTS = 4000
 _COLOURS = (style.GREEN, style.ORANGE, style.VERMILION)
 
 
@@ -48,23 +48,72 @@ def k_at(seq: Sequence, time: Float[np.ndarray, " times"]) -> Float[np.ndarray, 
     return (total_moment(tracks, time) - offsets[after]) @ seq.geometry.rotation
 
 
-def draw_moments(
-    axes: Axes,
-    seq: Sequence,
-    window: Float[np.ndarray, " 2"],
-    place: Callable[[np.ndarray], np.ndarray],
-    origin: float,
-) -> None:
-    """Draw k of a window; its range is that of all readouts, so that spoilers do not flatten them."""
-    centers = pulse_instances(seq).center
-    inside = centers[(centers > window[0]) & (centers < window[1])]
-    time = np.unique(np.concatenate([np.linspace(window[0], window[1], _POINTS), inside - 1e-9, inside]))
+def draw_moments(axes: Axes, seq: Sequence, time: Float[np.ndarray, " times"], x: Float[np.ndarray, " times"]) -> None:
+    """Draw k at rising times over places `x`; its range is that of all readouts, so that spoilers do not flatten them."""
     k = k_at(seq, time)
     for axis in range(3):
-        axes.plot(place(time - origin), k[:, axis], color=_COLOURS[axis], linewidth=1.1, label=f"$k_{'xyz'[axis]}$")
+        axes.plot(x, k[:, axis], color=_COLOURS[axis], linewidth=1.1, label=f"$k_{'xyz'[axis]}$")
+    sampled = k_at(seq, _readout_ends(seq))
+    _finish(axes, float(np.abs(sampled).max(initial=0.0)) or float(np.abs(k).max(initial=0.0)))
+
+
+def draw_phases(
+    axes: Axes,
+    seq: Sequence,
+    time: Float[np.ndarray, " times"],
+    x: Float[np.ndarray, " times"],
+    spins: Mapping[str, tuple[float, ...]],
+) -> None:
+    """Draw the phase of spins in turns: -(k·r + f t), with t that pulses reset and mirror as they do k."""
+    ends, turned = _readout_ends(seq), _before_refocusing(seq, time)
+    k, since = k_at(seq, time), since_excitation(seq, time)
+    k_read, since_read = k_at(seq, ends), since_excitation(seq, ends)
+    reach = 0.0
+    for index, (name, spin) in enumerate(spins.items()):
+        place, shift = np.asarray(spin[:3]), spin[3] if len(spin) > 3 else 0.0
+        axes.plot(
+            x, -(k @ place + shift * since), color=style.CYCLE[index % len(style.CYCLE)], linewidth=1.1, label=name
+        )
+        read = np.abs(k_read @ place + shift * since_read).max(initial=0.0)
+        reach = max(reach, float(read), float(np.abs(shift * turned).max(initial=0.0)))
+    _finish(axes, reach)
+
+
+def since_excitation(seq: Sequence, time: Float[np.ndarray, " times"]) -> Float[np.ndarray, " times"]:
+    """Time that a constant offset has acted: zero at an excitation, mirrored by a refocusing pulse [s].
+
+    Example:
+        >>> from mrisim.sequence import load_sequence
+        >>> seq = load_sequence("spin_echo", TE="20 ms", dummies=0)
+        >>> center = pulse_instances(seq).center[0]
+        >>> since_excitation(seq, np.array([center + 5e-3, center + 20e-3])).round(9).tolist()
+        [0.005, 0.0]
+    """
+    pulses = pulse_instances(seq)
+    offsets = k_offsets(seq.rf.use[pulses.event], np.repeat(pulses.center[:, None], 3, axis=1))[:, 0]
+    return time - offsets[np.searchsorted(pulses.center, time, side="right")]
+
+
+def times_of(seq: Sequence, time: Float[np.ndarray, " times"]) -> Float[np.ndarray, " more"]:
+    """Rising times with those right before and at the center of each pulse between them [s]."""
+    centers = pulse_instances(seq).center
+    inside = centers[(centers > time[0]) & (centers < time[-1])]
+    return np.unique(np.concatenate([time, inside - 1e-9, inside]))
+
+
+def _readout_ends(seq: Sequence) -> Float[np.ndarray, " times"]:
     readouts = readout_instances(seq)
-    stop = readouts.start + readouts.count * seq.adc.dwell[readouts.event]
-    sampled = k_at(seq, np.concatenate([readouts.start, stop]))
-    reach = float(np.abs(sampled).max(initial=0.0)) or float(np.abs(k).max(initial=0.0)) or 1.0
-    axes.set_ylim(-1.25 * reach, 1.25 * reach)
-    axes.legend(loc="upper right", ncols=3, frameon=True, framealpha=0.8, edgecolor="none", borderpad=0.2)
+    return np.concatenate([readouts.start, readouts.start + readouts.count * seq.adc.dwell[readouts.event]])
+
+
+def _before_refocusing(seq: Sequence, time: Float[np.ndarray, " times"]) -> Float[np.ndarray, " pulses"]:
+    """`since_excitation` right before the refocusing pulses of a window [s]."""
+    pulses = pulse_instances(seq)
+    centers = pulses.center[seq.rf.use[pulses.event] == Use.REFOCUSING]
+    return since_excitation(seq, centers[(centers > time[0]) & (centers < time[-1])] - 1e-9)
+
+
+def _finish(axes: Axes, reach: float) -> None:
+    axes.set_ylim(-1.25 * (reach or 1.0), 1.25 * (reach or 1.0))
+    axes.yaxis.set_major_locator(MaxNLocator(3, symmetric=True))
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=1.0, borderpad=0.1)

@@ -10,6 +10,7 @@ from mrisim.data import Grid, ParameterMap
 from mrisim.errors import ConsistencyError, Problem
 from mrisim.plot import _style as style
 
+BLANK = "#F1F3F5"  # where nothing is known
 _OBLIQUE = 0.3  # of a direction's length: less has no letter of its own
 
 
@@ -32,7 +33,7 @@ def show(axes: Axes, picture: np.ndarray, grid: Grid, colours: str = "gray", low
     nx, ny, _ = grid.shape
     dx, dy, _ = grid.spacing
     extent = (0.0, nx * dx * 1e3, 0.0, ny * dy * 1e3)
-    palette = colormaps[colours].with_extremes(bad="#F1F3F5")
+    palette = colormaps[colours].with_extremes(bad=BLANK)
     shown = axes.imshow(
         picture, origin="lower", extent=extent, cmap=palette, vmin=low, vmax=high, interpolation="nearest"
     )

@@ -14,6 +14,8 @@ from mrisim.data import RawData
 from mrisim.errors import ConsistencyError, Problem
 from mrisim.plot import _style as style
 
+_FLOOR = 0.02  # of the largest value of a spectrum: what is drawn reaches as far
+_LEAST_REACH = 2.0  # [ppm]
 _AXES = {"flip": (180 / np.pi, "flip angle / deg"), "df": (1.0, "off-resonance / Hz")}
 
 
@@ -80,14 +82,18 @@ def spectrum(raw: RawData, *, field: float, gamma: float = 42.577478518e6, title
         title: Title of the figure.
 
     Returns:
-        Figure with ppm relative to the receiver's frequency; the magnitude is drawn strong, the real part thin.
+        Figure with ppm relative to the receiver's frequency, as far as there is signal; the magnitude is drawn strong,
+        the real part, in phase with the first sample, thin.
     """
     shift, values = _spectrum(raw, field * gamma)
+    strong = np.abs(shift[np.abs(values) > _FLOOR])
+    reach = min(max(1.3 * float(strong.max(initial=0.0)), _LEAST_REACH), float(shift.max()))
     figure = style.new_figure(3.2)
     axes = figure.add_subplot()
     axes.plot(shift, np.real(values), color=style.SKY, linewidth=0.8, label="real")
     axes.plot(shift, np.abs(values), color=style.INK, linewidth=1.2, label="magnitude")
-    axes.set_xlim(shift.max(), shift.min())
+    axes.axhline(0, color=style.PALE, linewidth=0.8, zorder=0)
+    axes.set_xlim(reach, -reach)
     axes.set_xlabel("chemical shift / ppm")
     axes.set_ylabel("spectrum / largest")
     axes.set_title(title)
@@ -98,7 +104,7 @@ def spectrum(raw: RawData, *, field: float, gamma: float = 42.577478518e6, title
 def _spectrum(raw: RawData, carrier: float) -> tuple[np.ndarray, np.ndarray]:
     """Shift [ppm], rising, and spectrum relative to its largest value; M⁺ turns by exp(-2πi f t)."""
     count, dwell = int(raw.readouts.count[0]), float(raw.readouts.dwell[0])
-    fid = raw.signal[0, :count]
+    fid = raw.signal[0, :count] * np.exp(-1j * np.angle(raw.signal[0, 0]))
     padded = 4 * count
     values = np.fft.fftshift(np.fft.ifft(fid, padded))  # exp(+2πi f t) undoes the precession
     shift = np.fft.fftshift(np.fft.fftfreq(padded, dwell)) / carrier * 1e6

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,20 +18,21 @@ from mrisim.errors import ConsistencyError, Problem
 from mrisim.events.blocks import AXES, NONE, BlockTable, Sequence, Use
 from mrisim.events.moments import gradient_tracks, pulse_instances, readout_instances
 from mrisim.plot import _style as style
-from mrisim.plot._moments import draw_moments, excitation_window
+from mrisim.plot._moments import draw_moments, draw_phases, excitation_window, times_of
 from mrisim.units import TIME, parse
 
 _ROWS = ("RF", "phase", "Gx", "Gy", "Gz", "ADC")
 _UNITS = ("µT", "deg", "mT/m", "mT/m", "mT/m", "")
 _HEIGHTS = (1.25, 0.7, 1.0, 1.0, 1.0, 0.4)
 _COLOURS = (style.BLUE, style.BLUE, style.GREEN, style.ORANGE, style.VERMILION, style.INK)
-_GAP_SHARE = 0.35  # a pure delay longer than this share of the busy time is drawn broken
+_GAP_SHARE = 0.6  # a pure delay longer than this share of the busy time is drawn broken
 _GAP_WIDTH = 0.07  # of the busy time
 _MAX_CORNERS = 20_000  # of a line; beyond, the envelope per pixel column is drawn
 _MOST_EDGES = 60  # of blocks that are drawn
 _MAX_PULSES = 400  # drawn with their envelopes; beyond, as bars
 _LETTER = 0.0085  # width of a letter of a block's name, as a share of the picture
 _COLUMNS = 4000  # of a dense picture
+_MOMENTS = 4000  # times at which k and phases are drawn
 _PHASE_FLOOR = 0.02  # of the peak: below, the phase of a pulse is not drawn
 
 
@@ -62,6 +64,7 @@ def sequence(
     *,
     tr: int | None = None,
     kspace: bool = False,
+    spins: Mapping[str, tuple[float, ...]] | None = None,
     names: bool = True,
     title: str | None = None,
 ) -> Figure:
@@ -73,32 +76,40 @@ def sequence(
             they are short), with long pure delays drawn broken.
         tr: Number of the excitation, from 0, from which on to draw up to the next, in place of a window.
         kspace: Draw k along the three logical axes beneath: zero at an excitation, mirrored by a refocusing pulse.
+        spins: Name → place along read, phase and slice [m], and off-resonance [Hz] where there is any: their phase is
+            drawn beneath, in turns since the excitation.
         names: Write block names along the top.
         title: Instead of the name of the sequence.
 
     Returns:
-        Figure with six rows: µT, degrees, 3 × mT/m, ADC; and 1/m.
+        Figure with six rows: µT, degrees, 3 × mT/m, ADC; and 1/m, turns.
 
     Raises:
         ConsistencyError: the window holds no block, there is no such excitation, or window and tr together.
     """
-    view = _view(seq, window if tr is None else excitation_window(seq, tr, window))
-    figure = Figure(figsize=(style.PAGE_WIDTH, 5.4 if kspace else 4.4))
-    heights = (*_HEIGHTS, 1.6) if kspace else _HEIGHTS
+    view = _view(seq, window if tr is None else excitation_window(seq, tr, window), whole=tr is None)
+    beneath = [("k", "1/m")] * kspace + [("phase", "turns")] * bool(spins)
+    figure = Figure(figsize=(style.PAGE_WIDTH, 4.4 + len(beneath)))
+    heights = (*_HEIGHTS, *[1.6] * len(beneath))
     rows = figure.subplots(len(heights), 1, sharex=True, gridspec_kw={"height_ratios": heights})
-    names_of_rows = zip((*_ROWS, "k"), (*_UNITS, "1/m"), strict=True)
-    for axes, (name, unit) in zip(rows, names_of_rows, strict=False):
+    for axes, (name, unit) in zip(rows, [*zip(_ROWS, _UNITS, strict=True), *beneath], strict=True):
         _prepare(axes, name, unit, view)
     _draw_pulses(rows[0], rows[1], view)
     _draw_gradients(rows[2:5], view)
     _draw_adc(rows[5], view)
+    time = times_of(seq, np.interp(np.linspace(*view.drawn[[0, -1]], _MOMENTS), view.drawn, view.true))
     if kspace:
-        draw_moments(rows[6], seq, view.start + np.array([0.0, view.seq.duration]), view.x, view.start)
+        draw_moments(rows[6], seq, time, view.x(time - view.start))
+    if spins:
+        draw_phases(rows[-1], seq, time, view.x(time - view.start), spins)
     _time_axis(rows[-1], view)
     upright = names and _write_names(rows[0], view)
     _mark_gaps(rows, view)
-    figure.subplots_adjust(left=0.125, right=0.97, bottom=0.105, top=0.815 if upright else 0.89, hspace=0.22)
-    figure.suptitle(title or seq.name, x=0.01, y=0.985, ha="left", va="top", fontweight="bold", fontsize=10)
+    top, bottom = (0.8 if upright else 0.44), 0.46  # [inch]
+    height = figure.get_figheight()
+    right = 0.97 if not beneath else 0.93 if not spins else 0.84
+    figure.subplots_adjust(left=0.125, right=right, bottom=bottom / height, top=1 - top / height, hspace=0.22)
+    figure.suptitle(title or seq.name, x=0.01, y=1 - 0.07 / height, ha="left", va="top", fontweight="bold", fontsize=10)
     return figure
 
 
@@ -114,12 +125,13 @@ def repetition(seq: Sequence) -> tuple[float, float]:
     return start, stop
 
 
-def _view(seq: Sequence, window: tuple[float | str, float | str] | None) -> _Window:
+def _view(seq: Sequence, window: tuple[float | str, float | str] | None, whole: bool) -> _Window:
+    """What to draw; `whole` draws a window as it is, else its long delays are broken and it counts from its start."""
     if window is None:
         start, stop, origin = _first_repetition(seq)
     else:
         start, stop = (parse(edge, TIME) for edge in window)
-        origin = 0.0
+        origin = 0.0 if whole else start
     ends = seq.starts + seq.blocks.duration
     rows = np.flatnonzero((ends > start + 1e-12) & (seq.starts < stop - 1e-12))
     if len(rows) == 0:
@@ -132,7 +144,7 @@ def _view(seq: Sequence, window: tuple[float | str, float | str] | None) -> _Win
     part = _slice(seq, rows[0], rows[-1] + 1)
     begin = float(seq.starts[rows[0]])
     edges = begin + np.concatenate([[0.0], np.cumsum(part.blocks.duration)])
-    broken = _broken_delays(part) if window is None else np.zeros(len(part.blocks), dtype=bool)
+    broken = _broken_delays(part) if window is None or not whole else np.zeros(len(part.blocks), dtype=bool)
     widths = part.blocks.duration.copy()
     widths[broken] = _GAP_WIDTH * widths[~broken].sum()
     drawn = np.concatenate([[0.0], np.cumsum(widths)])

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from mrisim.data import ParameterMap
 from mrisim.errors import ConsistencyError, Problem
 from mrisim.plot import _style as style
-from mrisim.plot._panels import aspect, check_slice, masked, scale_bar, show
+from mrisim.plot._panels import aspect, check_slice, letters, masked, scale_bar, show
 
 _ANGLE = 10.0  # [deg] at the end of the colours of a difference
 _KEY = 41  # pixels of the key of colours
@@ -76,6 +76,7 @@ def directions(vectors: ParameterMap, *, slice_index: int | None = None, title: 
     axes, key = figure.subplots(1, 2, width_ratios=(5, 1))
     show(axes, colours(masked(vectors)[index]), vectors.grid)
     scale_bar(axes, vectors.grid)
+    letters(axes, vectors.grid)
     _key(key)
     axes.set_title(title or f"{vectors.name} map")
     return figure
@@ -116,6 +117,7 @@ def direction_comparison(
     shown = show(axes[2], between(true, found), estimate.grid, "viridis", 0.0, _ANGLE)
     axes[2].set_title("angle between", fontsize=8.5, fontweight="normal", loc="center")
     scale_bar(axes[0], truth.grid)
+    letters(axes[0], truth.grid)
     bar = figure.colorbar(shown, ax=axes[2], orientation="horizontal", pad=0.02, aspect=35, extend="max", shrink=0.9)
     bar.set_label("angle / deg")
     bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
@@ -165,6 +167,7 @@ def decay(
         panel.tick_params(axis="y", which="minor", labelsize=6)
     axes[0].legend(loc="upper right")
     axes[0].set_title(title)
+    axes[1].set_title("small b, enlarged", fontweight="normal")
     return figure
 
 

@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 from mrisim.data import Image, ParameterMap
 from mrisim.errors import ConsistencyError, Problem
 from mrisim.plot import _style as style
 from mrisim.plot._looks import look_of
-from mrisim.plot._panels import aspect, check_slice, letters, masked, scale_bar, show
+from mrisim.plot._panels import BLANK, aspect, check_slice, letters, masked, scale_bar, show
 from mrisim.plot.diffusion import direction_comparison, directions
 from mrisim.units import ANGLE, TIME
 from mrisim.units import show as text_of
 
 _COLUMNS = 5  # panels side by side
+_CYCLIC = "twilight_shifted"
+_DARK = 0.1  # of a bright voxel: less has no phase to speak of
 _WEIGHTED = 20e6  # b value from which the images of a series are captioned with theirs [s/m²]
 
 
@@ -27,7 +30,7 @@ def image(img: Image, *, slice_index: int | None = None, phase: bool = False, ti
     Args:
         img: Complex image.
         slice_index: Which slice; the central one by default.
-        phase: Draw the phase in place of the magnitude.
+        phase: Draw the phase in place of the magnitude, in colours that close, blank where there is hardly any signal.
         title: Instead of the name of the image.
 
     Returns:
@@ -41,7 +44,7 @@ def image(img: Image, *, slice_index: int | None = None, phase: bool = False, ti
     check_slice(index, nz)
     if img.grid.thickness is None and nz > 4 and slice_index is None and len(img.data) == 1:
         return _planes(img, phase, title)
-    pictures = [np.angle(data[index]) if phase else np.abs(data[index]) for data in img.data]
+    pictures = [_phase(data[index]) if phase else np.abs(data[index]) for data in img.data]
     captions = [caption_of(img.coordinates, row) for row in range(len(pictures))]
     rows = -(-len(pictures) // _COLUMNS)
     columns = -(-len(pictures) // rows)
@@ -52,10 +55,11 @@ def image(img: Image, *, slice_index: int | None = None, phase: bool = False, ti
     for panel_axes in axes.flat[len(pictures) :]:
         panel_axes.set_visible(False)
     for panel_axes, picture, caption in zip(axes.flat, pictures, captions, strict=False):
-        shown = show(panel_axes, picture, img.grid, "gray", low, high)
+        shown = show(panel_axes, picture, img.grid, _CYCLIC if phase else "gray", low, high)
         panel_axes.set_title(caption, fontsize=8, fontweight="normal", loc="center")
-    scale_bar(axes.flat[0], img.grid)
-    letters(axes.flat[0], img.grid)
+    colour = style.INK if phase else "white"
+    scale_bar(axes.flat[0], img.grid, colour)
+    letters(axes.flat[0], img.grid, colour)
     bar = figure.colorbar(shown, ax=axes, shrink=0.8, pad=0.01, aspect=30)
     bar.set_label("phase / rad" if phase else "signal" if img.unit == "1" else f"signal / {img.unit}")
     bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
@@ -63,9 +67,15 @@ def image(img: Image, *, slice_index: int | None = None, phase: bool = False, ti
     return figure
 
 
+def _phase(data: np.ndarray) -> np.ndarray:
+    """Phase, nan where it is that of noise or ringing [rad]."""
+    size = np.abs(data)
+    return np.where(size > _DARK * bright(size), np.angle(data), np.nan)
+
+
 def _planes(img: Image, phase: bool, title: str | None) -> Figure:
     """Three central planes of a volume: across slice, phase and read."""
-    volume = np.angle(img.data[0]) if phase else img.magnitude[0]
+    volume = _phase(img.data[0]) if phase else img.magnitude[0]
     nz, ny, nx = volume.shape
     dx, dy, dz = img.grid.spacing
     planes = (
@@ -79,10 +89,11 @@ def _planes(img: Image, phase: bool, title: str | None) -> Figure:
     low, high = (-np.pi, np.pi) if phase else (0.0, bright(volume))
     for panel, (picture, (wide, tall), name) in zip(axes, planes, strict=True):
         extent = (0, wide * 1e3, 0, tall * 1e3)
-        shown = panel.imshow(picture, origin="lower", extent=extent, cmap="gray", vmin=low, vmax=high)
+        palette = colormaps[_CYCLIC if phase else "gray"].with_extremes(bad=BLANK)
+        shown = panel.imshow(picture, origin="lower", extent=extent, cmap=palette, vmin=low, vmax=high)
         panel.set_title(name, fontsize=8, fontweight="normal", loc="center")
         style.bare(panel)
-    scale_bar(axes[0], img.grid)
+    scale_bar(axes[0], img.grid, style.INK if phase else "white")
     bar = figure.colorbar(shown, ax=axes, shrink=0.7, pad=0.01, aspect=25)
     bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
     caption = caption_of(img.coordinates, 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import numpy as np
 from matplotlib.collections import Collection, LineCollection
@@ -16,11 +17,13 @@ from mrisim.events.moments import readout_instances
 from mrisim.plot import _style as style
 
 _MAX_SEGMENTS = 6000
+_MOST_IN_VOLUME = 240  # readouts of a volume: more hide each other, and the first ones show the order
 _FLAT = 0.02  # a direction with less than this share of the largest extent is not drawn
 _CELLS = 128  # along each axis, for samples on no grid
 _MOST_LEVELS = 4096
 _SPARSE = 64  # possible pairs of levels per sample above which there is no grid
 _FLOOR = -80.0  # [dB]
+_HEAD: dict[str, Any] = {"x": 0.01, "ha": "left", "fontweight": "bold", "fontsize": 9.5}
 
 
 @style.styled
@@ -47,7 +50,8 @@ def trajectory(source: Sequence | RawData, *, title: str | None = None) -> Figur
     volume = len(drawn) == 3
     axes_drawn = (0, 1, 2) if volume else (0, 2) if set(drawn) == {0, 2} else (0, 1) if 2 not in drawn else (1, 2)
     figure = style.new_figure(4.6, width=5.4)
-    lines, seconds = _segments(k[:, list(axes_drawn)], time, edges)
+    kept = edges[: _MOST_IN_VOLUME + 1] if volume else edges
+    lines, seconds = _segments(k[:, list(axes_drawn)], time, kept)
     if volume:
         collection = _draw_volume(figure, lines, seconds)
     else:
@@ -57,7 +61,7 @@ def trajectory(source: Sequence | RawData, *, title: str | None = None) -> Figur
     bar = figure.colorbar(collection, ax=figure.axes[0], shrink=0.75, pad=0.12 if volume else 0.02)
     bar.set_label(f"time / {unit}")
     bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
-    figure.axes[0].set_title(title or f"k-space trajectory: {len(edges) - 1} readouts, {len(time)} samples")
+    figure.suptitle(title or _title(len(edges) - 1, "", len(time), len(kept) - 1), **_HEAD)
     return figure
 
 
@@ -86,9 +90,10 @@ def _is_cartesian_volume(k: np.ndarray, edges: np.ndarray) -> bool:
 
 def _draw_lines_end_on(k: np.ndarray, time: np.ndarray, edges: np.ndarray, title: str | None) -> Figure:
     """Readouts of a Cartesian volume as points of the ky-kz plane, coloured by time."""
-    figure = style.new_figure(4.6, width=5.4)
-    axes = figure.add_subplot()
     first = edges[:-1]
+    wide, high = np.ptp(k[first, 1]), np.ptp(k[first, 2])
+    figure = style.new_figure(float(np.clip(4.2 * high / wide, 1.6, 4.2)) + 0.9, width=5.4)
+    axes = figure.add_subplot()
     size = float(np.clip(40_000 / len(first), 0.6, 12))
     shown = axes.scatter(k[first, 1], k[first, 2], c=time[first], s=size, cmap="viridis", marker="s", linewidths=0)
     axes.set_aspect("equal")
@@ -97,8 +102,13 @@ def _draw_lines_end_on(k: np.ndarray, time: np.ndarray, edges: np.ndarray, title
     bar = figure.colorbar(shown, ax=axes, shrink=0.75, pad=0.02)
     bar.set_label("time / s")
     bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
-    axes.set_title(title or f"k-space trajectory: {len(first)} readouts along $k_x$, {len(time)} samples")
+    figure.suptitle(title or _title(len(first), " along $k_x$", len(time)), **_HEAD)
     return figure
+
+
+def _title(readouts: int, along: str, samples: int, shown: int | None = None) -> str:
+    some = f"\nthe first {shown} readouts are drawn" if shown is not None and shown < readouts else ""
+    return f"k-space trajectory: {readouts:,} readouts{along}, {samples:,} samples{some}"
 
 
 def _segments(k: np.ndarray, time: np.ndarray, edges: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:

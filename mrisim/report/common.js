@@ -1,11 +1,14 @@
 // What the explorers of a page share: arrays, numbers as text, canvases that fit the screen.
 const KINDS = { f32: Float32Array, i16: Int16Array, u16: Uint16Array, u8: Uint8Array };
 
+// Numbers as `packed.py` keeps them: planes of bytes, deflated, in base64.
 function unpack(packed) {
-  const text = atob(packed.data);
-  const bytes = new Uint8Array(text.length);
-  for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
-  return new KINDS[packed.type](bytes.buffer);
+  const text = atob(packed.data), short = new Uint8Array(text.length);
+  for (let i = 0; i < text.length; i++) short[i] = text.charCodeAt(i);
+  const planes = inflate(short, packed.size), kind = KINDS[packed.type];
+  const width = kind.BYTES_PER_ELEMENT, count = packed.size / width, bytes = new Uint8Array(packed.size);
+  for (let i = 0; i < count; i++) for (let j = 0; j < width; j++) bytes[width * i + j] = planes[count * j + i];
+  return new kind(bytes.buffer);
 }
 
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);

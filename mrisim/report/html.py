@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-import base64
 import html
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any, Literal
 
-_SCRIPTS = ("common", "model", "timeline", "space", "stacks", "main")
+from mrisim.report.pictures import embedded
+
+_SCRIPTS = ("inflate", "common", "model", "timeline", "space", "stacks", "main")
+
+
+_SIGNS = re.compile(r"\bu?m?m\^2|(?<=[0-9] )um\b")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """Rows of text under a head; columns named in `right` are numbers."""
+    """Rows of text under a head; columns named in `right` are numbers, those in `once` do not repeat what is above."""
 
     head: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     right: tuple[str, ...] = ()
+    once: tuple[str, ...] = ()
     caption: str = ""
 
 
@@ -100,7 +106,7 @@ def render(page: Page) -> str:
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><title>{_e(page.title)}</title>'
         f"<style>\n{style}</style></head>\n<body><main><header><h1>{_e(page.title)}</h1><p>{_e(page.subtitle)}</p>"
-        f"<dl>{facts}</dl><nav>{links}</nav></header>\n{body}\n</main>{_script(page)}</body></html>\n"
+        f'<dl>{facts}</dl></header>\n<nav aria-label="sections">{links}</nav>\n{body}\n</main>{_script(page)}</body></html>\n'
     )
 
 
@@ -132,7 +138,11 @@ def _section(index: int, section: Section) -> str:
         parts.append(_item(item))
     if pictures:
         parts.append(_side_by_side(pictures))
-    return f'<section id="s{index}"><h2>{_e(section.title)}</h2>\n' + "\n".join(parts) + "</section>"
+    return (
+        f'<section id="s{index}" aria-labelledby="h{index}"><h2 id="h{index}">{_e(section.title)}</h2>\n'
+        + "\n".join(parts)
+        + "</section>"
+    )
 
 
 def _item(item: Content) -> str:
@@ -163,7 +173,7 @@ def _folds(item: Folds) -> str:
     for name, value, about in item.lines:
         facts = "".join(f"<div><dt>{_e(key)}</dt><dd>{_e(text)}</dd></div>" for key, text in about.items() if text)
         lines.append(
-            f"<details><summary><b>{_e(name)}</b> <span>{_e(value)}</span></summary><dl>{facts}</dl></details>"
+            f"<details><summary><b>{_e(name)}</b> <span>{_e(_SIGNS.sub(_sign, value))}</span></summary><dl>{facts}</dl></details>"
         )
     button = '<button type="button" class="unfold" hidden>unfold all</button>'
     return f'<div class="folds"><h3>{_e(item.title)}</h3>{button}{"".join(lines)}</div>'
@@ -174,22 +184,34 @@ def _side_by_side(pictures: list[str]) -> str:
 
 
 def _picture(picture: Picture) -> str:
-    data = base64.b64encode(picture.png).decode("ascii")
     kind = ' class="wide"' if picture.wide else ""
     caption = _e(picture.caption)
-    image = f'<img alt="{caption}" src="data:image/png;base64,{data}">'
+    image = f'<img alt="{caption}" decoding="async" src="{embedded(picture.png)}">'
     return f"<figure{kind}>{image}<figcaption>{caption}</figcaption></figure>"
 
 
 def _table(table: Table) -> str:
     kinds = [' class="n"' if name in table.right else "" for name in table.head]
-    head = "".join(f"<th{kind}>{_e(name)}</th>" for name, kind in zip(table.head, kinds, strict=True))
-    rows = "\n".join(
-        "<tr>" + "".join(f"<td{kind}>{_e(cell)}</td>" for cell, kind in zip(row, kinds, strict=True)) + "</tr>"
-        for row in table.rows
-    )
+    head = "".join(f'<th scope="col"{kind}>{_e(name)}</th>' for name, kind in zip(table.head, kinds, strict=True))
+    above = (None, *table.rows)
+    rows = "\n".join(_row(table, kinds, row, before) for row, before in zip(table.rows, above, strict=False))
     caption = f"<caption>{_e(table.caption)}</caption>" if table.caption else ""
-    return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>\n{rows}</tbody></table>"
+    inside = f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>\n{rows}</tbody></table>"
+    return f'<div class="scroll">{inside}</div>'
+
+
+def _row(table: Table, kinds: list[str], row: tuple[str, ...], before: tuple[str, ...] | None) -> str:
+    cells = []
+    for index, (name, cell, kind) in enumerate(zip(table.head, row, kinds, strict=True)):
+        again = before is not None and name in table.once and before[: index + 1] == row[: index + 1]
+        kept = ' class="again"' if again else kind
+        cells.append(f"<td{kept}>{_e(_SIGNS.sub(_sign, cell))}</td>")
+    return f"<tr>{''.join(cells)}</tr>"
+
+
+def _sign(found: re.Match[str]) -> str:
+    """Units as print has them: µm², s/mm²."""
+    return found.group().replace("um", "µm").replace("^2", "²")
 
 
 def _text(item: Text) -> str:

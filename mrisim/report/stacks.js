@@ -1,12 +1,19 @@
 // Images and maps: slices and contrasts to scroll, values under the pointer.
+const GAP = 16, ABOVE = 20, BELOW = 34, HIGHEST = 400; // around the panels, and the most of one, in CSS pixels
+
 class Stacks {
   constructor(root, data) {
     this.id = root.id;
     this.stacks = data.map((stack) => ({
       ...stack,
       colours: unpack(stack.colours),
-      panels: stack.panels.map((panel) => ({ ...panel, values: unpack(panel) })),
+      panels: stack.panels.map((panel) => ({ ...panel, values: unpack(panel), range: stack.range, unit: stack.unit })),
     }));
+    for (const stack of this.stacks) {
+      const { difference, panels } = stack;
+      for (const panel of panels) panel.colours = stack.colours;
+      if (difference) panels.push({ ...difference, name: "difference", colours: unpack(difference.colours), of: panels.slice(0, 2) });
+    }
     this.chosen = this.slice = this.contrast = 0;
     const [, , ny, nx] = this.stack.shape;
     this.voxel = [nx >> 1, ny >> 1];
@@ -32,11 +39,13 @@ class Stacks {
     };
     this.sliceSlider = slider("slice");
     this.contrastSlider = slider("contrast");
-    this.canvas = element("canvas", { class: "stack", tabindex: "0", role: "application", "aria-label": "Image: arrow keys move the voxel, Page Up and Page Down the slice, comma and period the contrast" });
-    this.curve = element("canvas", { class: "curve", "aria-label": "Value of the voxel over the contrasts" });
+    this.canvas = element("canvas", { class: "stack", tabindex: "0", role: "application", "aria-label": `${this.id}: arrow keys move the voxel, Page Up and Page Down the slice, comma and period the contrast` });
+    this.curve = element("canvas", { class: "curve", role: "img", "aria-label": "Value of the voxel over the contrasts" });
     this.output = element("output", { class: "readout", "aria-live": "polite" });
     this.hint = element("p", { class: "hint" });
-    live.append(controls, element("div", { class: "wide" }, this.canvas, this.curve), this.output, this.hint);
+    this.wide = element("div", { class: "wide" }, this.canvas, this.curve);
+    live.append(controls, this.wide, this.output, this.hint);
+    new ResizeObserver(() => this.fit()).observe(this.wide);
     this.paint = surface(this.canvas, (context, width, height) => this.draw(context, width, height));
     this.paintCurve = surface(this.curve, (context, width, height) => this.drawCurve(context, width, height));
   }
@@ -54,9 +63,22 @@ class Stacks {
     this.curve.hidden = contrasts < 3;
     const [contrastsLeft, slicesLeft] = this.stack.left;
     const left = contrastsLeft || slicesLeft ? ` Left out to keep the page small: ${contrastsLeft} contrasts, ${slicesLeft} slices.` : "";
-    this.hint.textContent = "Move the pointer, or click and use the arrow keys · Page Up/Down slice · , and . contrast." + left;
+    const slice = slices > 1 ? " · Page Up/Down slice" : "", contrast = contrasts > 1 ? " · , and . contrast" : "";
+    this.hint.textContent = `Move the pointer, or click and use the arrow keys${slice}${contrast}.${left}`;
     this.pictures = null;
+    this.fit();
     this.refresh();
+  }
+
+  // As wide as the pictures need, and as high.
+  fit() {
+    const room = this.wide.clientWidth;
+    if (!room) return;
+    const beside = this.curve.hidden || room < 640 ? room : room - 280, boxes = this.layout(beside);
+    const right = Math.max(...boxes.map((box) => box.left + box.width));
+    const low = Math.max(...boxes.map((box) => box.top + box.height + BELOW));
+    this.canvas.style.width = `${Math.ceil(right)}px`;
+    this.canvas.style.height = `${Math.ceil(low)}px`;
   }
 
   listen() {
@@ -120,6 +142,10 @@ class Stacks {
   }
 
   value(panel, x, y, slice, contrast) {
+    if (panel.of) {
+      const [found, truth] = panel.of.map((one) => this.value(one, x, y, slice, contrast));
+      return panel.relative ? 100 * (found - truth) / truth : found - truth;
+    }
     const [, slices, ny, nx] = this.stack.shape;
     const whole = panel.values[((contrast * slices + slice) * ny + y) * nx + x];
     return whole === 65535 ? NaN : panel.low + panel.step * whole;
@@ -134,10 +160,9 @@ class Stacks {
     this.contrastSlider.text.textContent = ` ${stack.captions[contrast]}`;
     const shift = [(x - (nx >> 1)) * stack.spacing[0], (y - (ny >> 1)) * stack.spacing[1]];
     const facts = [["voxel", `${x}, ${y}`], ["at", `${fixed(shift[0], 1)}, ${fixed(shift[1], 1)} mm`]];
-    const values = stack.panels.map((panel) => this.value(panel, x, y, slice, contrast));
-    stack.panels.forEach((panel, i) => facts.push([panel.name, `${digits(values[i])} ${stack.unit}`.trim()]));
-    if (values.length === 2 && values.every(Number.isFinite)) {
-      facts.push(["difference", `${digits(values[0] - values[1], 3)} ${stack.unit}`.trim()]);
+    for (const panel of stack.panels) {
+      const value = this.value(panel, x, y, slice, contrast);
+      facts.push([panel.name, panel.of ? `${value > 0 ? "+" : ""}${digits(value, 3)} ${panel.unit}`.trim() : `${digits(value)} ${panel.unit}`.trim()]);
     }
     this.output.innerHTML = "";
     for (const [name, value] of facts) this.output.append(element("span", {}, element("b", {}, name), ` ${value}`), " ");
@@ -146,29 +171,32 @@ class Stacks {
 
   // Picture of a panel with a pixel for each voxel; row 0 at the bottom.
   picture(panel) {
-    const { stack, slice, contrast } = this, [, , ny, nx] = stack.shape, [low, high] = stack.range;
+    const { stack, slice, contrast } = this, [, , ny, nx] = stack.shape, { range: [low, high], colours } = panel;
     const canvas = element("canvas", { width: String(nx), height: String(ny) });
     const context = canvas.getContext("2d"), image = context.createImageData(nx, ny);
     for (let y = 0; y < ny; y++) for (let x = 0; x < nx; x++) {
       const value = this.value(panel, x, y, slice, contrast), at = 4 * ((ny - 1 - y) * nx + x);
       const level = Number.isFinite(value) ? 3 * clamp(Math.round(255 * (value - low) / (high - low)), 0, 255) : -1;
-      for (let i = 0; i < 3; i++) image.data[at + i] = level < 0 ? 241 : stack.colours[level + i];
+      for (let i = 0; i < 3; i++) image.data[at + i] = level < 0 ? 241 : colours[level + i];
       image.data[at + 3] = 255;
     }
     context.putImageData(image, 0, 0);
     return canvas;
   }
 
-  layout(width, height) {
+  layout(width) {
     const { stack } = this, [, , ny, nx] = stack.shape, count = stack.panels.length;
-    const wide = nx * stack.spacing[0], tall = ny * stack.spacing[1];
-    const unit = Math.min((width - 70) / (wide * count + 8 * (count - 1)), (height - 22) / tall);
-    return stack.panels.map((_, i) => ({ left: i * (wide * unit + 8), top: 18, width: wide * unit, height: tall * unit }));
+    const wide = nx * stack.spacing[0], tall = ny * stack.spacing[1], columns = width < 520 ? Math.min(count, 2) : count;
+    const unit = Math.min((width - GAP * (columns - 1)) / (wide * columns), HIGHEST / tall);
+    return stack.panels.map((_, i) => ({
+      left: (i % columns) * (wide * unit + GAP), top: ABOVE + Math.floor(i / columns) * (tall * unit + ABOVE + BELOW),
+      width: wide * unit, height: tall * unit,
+    }));
   }
 
   under(px, py) {
     const [, , ny, nx] = this.stack.shape;
-    for (const box of this.layout(this.canvas.clientWidth, this.canvas.clientHeight)) {
+    for (const box of this.layout(this.canvas.clientWidth)) {
       const x = Math.floor((px - box.left) / box.width * nx), y = ny - 1 - Math.floor((py - box.top) / box.height * ny);
       if (x >= 0 && x < nx && y >= 0 && y < ny) return [x, y];
     }
@@ -176,15 +204,16 @@ class Stacks {
   }
 
   draw(context, width, height) {
-    const { stack, voxel: [x, y] } = this, [, , ny, nx] = stack.shape, boxes = this.layout(width, height);
+    const { stack, voxel: [x, y] } = this, [, , ny, nx] = stack.shape, boxes = this.layout(width);
     const key = [this.chosen, this.slice, this.contrast].join();
     if (!this.pictures || this.pictures.key !== key) this.pictures = { key, all: stack.panels.map((panel) => this.picture(panel)) };
     context.imageSmoothingEnabled = false;
     boxes.forEach((box, i) => {
       context.drawImage(this.pictures.all[i], box.left, box.top, box.width, box.height);
       context.fillStyle = INK;
-      context.textBaseline = "top";
-      context.fillText(stack.panels[i].name, box.left + 2, 2);
+      context.textAlign = "left";
+      context.textBaseline = "bottom";
+      context.fillText(stack.panels[i].name, box.left, box.top - 4);
       const cx = box.left + (x + 0.5) * box.width / nx, cy = box.top + (ny - y - 0.5) * box.height / ny;
       for (const [colour, thick] of [["#ffffff", 3], [VERMILION, 1.5]]) {
         context.strokeStyle = colour;
@@ -196,22 +225,26 @@ class Stacks {
         context.stroke();
       }
     });
-    this.drawBar(context, boxes[boxes.length - 1]);
+    boxes.forEach((box, i) => this.drawBar(context, box, stack.panels[i]));
   }
 
-  drawBar(context, box) {
-    const { colours, range: [low, high], unit } = this.stack, left = box.left + box.width + 8;
-    for (let i = 0; i < box.height; i++) {
-      const level = 3 * Math.round(255 * (1 - i / box.height));
+  // Colours beneath a panel, from low to high.
+  drawBar(context, box, { colours, range: [low, high], unit }) {
+    const top = box.top + box.height + 6;
+    for (let i = 0; i < box.width; i++) {
+      const level = 3 * Math.round(255 * i / box.width);
       context.fillStyle = `rgb(${colours[level]},${colours[level + 1]},${colours[level + 2]})`;
-      context.fillRect(left, box.top + i, 10, 1.5);
+      context.fillRect(box.left + i, top, 1.5, 8);
     }
+    context.strokeStyle = LINE;
+    context.lineWidth = 1;
+    context.strokeRect(box.left + 0.5, top + 0.5, box.width, 7);
     context.fillStyle = SOFT;
     context.textBaseline = "top";
-    context.fillText(digits(high, 3), left + 13, box.top);
-    context.fillText(unit, left + 13, box.top + 15);
-    context.textBaseline = "bottom";
-    context.fillText(digits(low, 3), left + 13, box.top + box.height);
+    context.textAlign = "left";
+    context.fillText(digits(low, 3), box.left, top + 11);
+    context.textAlign = "right";
+    context.fillText(`${digits(high, 3)} ${unit}`.trim(), box.left + box.width, top + 11);
   }
 
   drawCurve(context, width, height) {

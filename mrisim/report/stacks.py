@@ -10,7 +10,7 @@ import numpy as np
 from mrisim._types import Float
 from mrisim.report.packed import pack, quantise
 
-MOST_VOXELS = 800_000  # of all stacks of a page together, which make about 2 MB of text
+MOST_VOXELS = 1_600_000  # of all stacks of a page together, which make 1 to 3 MB of text
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -19,6 +19,16 @@ class Panel:
 
     name: str  # "truth"
     data: Float[np.ndarray, "contrast z y x"]  # in the unit that is shown; nan where nothing is known
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Difference:
+    """How the first panel less the second is shown."""
+
+    relative: bool  # in per cent of the second
+    end: float  # of the colours, on both sides of zero
+    unit: str
+    colours: Float[np.ndarray, "256 3"]  # 0 to 255
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -33,6 +43,7 @@ class Stack:
     colours: Float[np.ndarray, "256 3"]  # 0 to 255
     low: float
     high: float
+    difference: Difference | None = None  # of two panels
 
 
 def describe(stacks: tuple[Stack, ...], most: int = MOST_VOXELS) -> list[dict[str, Any]]:
@@ -63,7 +74,13 @@ def _stack(stack: Stack, most: int) -> dict[str, Any]:
         "panels": [
             {"name": panel.name, **quantise(panel.data[contrasts][:, slices].astype(float))} for panel in stack.panels
         ],
+        "difference": None if stack.difference is None else _difference(stack.difference),
     }
+
+
+def _difference(shown: Difference) -> dict[str, Any]:
+    colours = pack(shown.colours, "u8")
+    return {"relative": shown.relative, "range": [-shown.end, shown.end], "unit": shown.unit, "colours": colours}
 
 
 def _even(n: int, most: int) -> np.ndarray:

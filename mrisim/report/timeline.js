@@ -45,7 +45,7 @@ class Timeline {
       class: "timeline", tabindex: "0", role: "application",
       "aria-label": `Sequence ${data.name}: arrow keys move the cursor, plus and minus zoom`,
     });
-    this.kCanvas = element("canvas", { class: "kspace", "aria-label": "k-space with the point at the cursor" });
+    this.kCanvas = element("canvas", { class: "kspace", role: "img", "aria-label": "k-space with the point at the cursor" });
     this.output = element("output", { class: "readout", "aria-live": "polite" });
     const side = element("div", { class: "side" }, this.kCanvas);
     if (this.magnetisation.known) {
@@ -53,13 +53,34 @@ class Timeline {
       this.magnetisation.tissues.forEach((tissue, i) => this.select.append(element("option", { value: String(i) }, tissue.name)));
       side.append(element("label", {}, "magnetisation of ", this.select));
     }
+    const buttons = element("div", { class: "buttons", role: "group", "aria-label": `view of ${data.name}` });
+    for (const [text, label, act] of this.actions()) {
+      const button = element("button", { type: "button", "aria-label": label, title: label }, text);
+      button.addEventListener("click", () => { act(); this.remember(); });
+      buttons.append(button);
+    }
     const help = "Click, then: ← → move the cursor · Shift ← → a block · + − or wheel zoom · drag or Ctrl ← → pan · Home first view · End all";
     const note = data.shown < data.total ? ` Holds the first ${digits(data.shown)} s of ${digits(data.total)} s.` : "";
-    live.append(element("div", { class: "wide" }, this.canvas, side), this.output, element("p", { class: "hint" }, help + "." + note));
+    live.append(element("div", { class: "controls" }, buttons), element("div", { class: "wide" }, this.canvas, side), this.output, element("p", { class: "hint" }, help + "." + note));
     this.prepareSpace();
     this.paint = surface(this.canvas, (context, width, height) => this.draw(context, width, height));
     this.paintSpace = surface(this.kCanvas, (context, width, height) => this.drawSpace(context, width, height));
   }
+
+  // What the keys do, for a hand without keys.
+  actions() {
+    const about = () => (this.cursor < this.t0 || this.cursor > this.t1 ? (this.t0 + this.t1) / 2 : this.cursor);
+    return [
+      ["◀", "block before", () => this.step(-1)],
+      ["▶", "next block", () => this.step(1)],
+      ["+", "zoom in", () => this.zoom(0.5, about())],
+      ["−", "zoom out", () => this.zoom(2, about())],
+      ["first view", "first view", () => this.start()],
+      ["all", "whole sequence", () => this.show(0, this.events.end)],
+    ];
+  }
+
+  start() { this.show(...this.home); this.place(this.home[0]); }
 
   listen() {
     const canvas = this.canvas;
@@ -97,19 +118,24 @@ class Timeline {
     else if (sign) this.place(this.cursor + sign * span / 200);
     else if (event.key === "+" || event.key === "=") this.zoom(0.5, this.cursor);
     else if (event.key === "-") this.zoom(2, this.cursor);
-    else if (event.key === "Home") { this.show(...this.home); this.place(this.home[0]); }
+    else if (event.key === "Home") this.start();
     else if (event.key === "End") this.show(0, this.events.end);
     else return;
     event.preventDefault();
-    if (sign && (this.cursor < this.t0 || this.cursor > this.t1) && !event.ctrlKey) {
-      this.show(this.cursor - span / 2, this.cursor + span / 2);
-    }
+    if (sign && !event.ctrlKey) this.reveal();
     this.remember();
   }
 
   step(sign) {
     const b = clamp(this.events.block(this.cursor + 1e-9) + sign, 0, this.events.count - 1);
     this.place(this.events.starts[b]);
+    this.reveal();
+  }
+
+  // The cursor in the middle of the view, where it has left it.
+  reveal() {
+    const span = this.t1 - this.t0;
+    if (this.cursor < this.t0 || this.cursor > this.t1) this.show(this.cursor - span / 2, this.cursor + span / 2);
   }
 
   remember() {

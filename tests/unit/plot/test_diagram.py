@@ -85,17 +85,45 @@ def test_a_sequence_without_pulses_is_drawn(spin_echo):
     assert len(plot.sequence(silent).axes) == 6
 
 
-def test_one_repetition_with_k_beneath(spin_echo):
-    """k of the samples is what the sequence says; the window is from one excitation to the next."""
-    rows = plot.sequence(spin_echo, tr=3, kspace=True).axes
+def test_k_is_drawn_beneath(spin_echo):
+    """k of the samples is what the sequence says."""
+    rows = plot.sequence(spin_echo, ("1.5 s", "2 s"), kspace=True).axes
     k, time = spin_echo.kspace()
     inside = (time >= 1.5) & (time < 2.0)
-    line = rows[6].lines[-3]  # kx
-    found = np.interp(
-        (time[inside] - 1.5) * 1e3, np.asarray(line.get_xdata(), dtype=float), np.asarray(line.get_ydata())
-    )
+    x, y = curve(rows[6].lines[-3])  # kx
+    found = np.interp((time[inside] - 1.5) * 1e3, x, y)
     step = 0.5 / 4000  # of the drawn points [s]
     np.testing.assert_allclose(found, k[inside, 0], atol=np.ptp(k[:, 0]) / 3.2e-3 * step)
-    assert rows[6].get_xlim() == pytest.approx((0, 500))  # drawn time; the labels count from the start
+
+
+def curve(line) -> tuple[np.ndarray, np.ndarray]:
+    return np.asarray(line.get_xdata(), dtype=float), np.asarray(line.get_ydata(), dtype=float)
+
+
+def test_phases_of_spins_are_drawn_beneath(spin_echo):
+    """Turns of a place are -k·r; those of an offset are zero at the echo and mirrored by the refocusing pulse."""
+    place, offset = (1e-3, 2e-3, 0.0), 40.0  # m, Hz
+    rows = plot.sequence(spin_echo, ("1.5 s", "2 s"), spins={"place": place, "offset": (0, 0, 0, offset)}).axes
+    k, time = spin_echo.kspace()
+    inside = (time >= 1.5) & (time < 2.0)
+    x, turns = curve(rows[6].lines[-2])
+    step = 0.5 / 4000  # of the drawn points [s]
+    expected = -k[inside] @ np.asarray(place)
+    np.testing.assert_allclose(
+        np.interp((time[inside] - 1.5) * 1e3, x, turns), expected, atol=np.ptp(k @ np.asarray(place)) / 3.2e-3 * step
+    )
+    excited, refocused = 1.2, 1.2 + 5.83  # ms after the start: centers of the two pulses
+    x, turns = curve(rows[6].lines[-1])
+    for after in (0.3, 2.0):
+        assert np.interp(excited + after, x, turns) == pytest.approx(-offset * after * 1e-3, abs=offset * step)
+        late = 2 * (refocused - excited) + after
+        assert np.interp(excited + late, x, turns) == pytest.approx(-offset * after * 1e-3, abs=offset * step)
+    assert np.ptp(rows[6].get_ylim()) < 2.6 * max(np.abs(expected).max(), offset * 5.9e-3)
+
+
+def test_one_repetition_breaks_its_delay(spin_echo):
+    rows = plot.sequence(spin_echo, tr=3).axes
+    assert rows[-1].get_xlabel() == "time / ms, from 1500 ms of the sequence"
+    assert rows[-1].get_xlim() == pytest.approx(plot.sequence(spin_echo).axes[-1].get_xlim())
     with pytest.raises(ConsistencyError, match="from 0 to 15"):
         plot.sequence(spin_echo, tr=16)

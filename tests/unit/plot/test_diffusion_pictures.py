@@ -95,3 +95,30 @@ def test_maps_that_do_not_fit_are_refused() -> None:
         plot.weighted_directions(numbers("V1", 1.0), numbers("FA", 1.0))
     with pytest.raises(ConsistencyError, match="must hold three components for each voxel"):
         plot.directions(numbers("FA", 1.0))
+
+
+def tensors(shape=(1, 4, 4)):
+    grid = Grid.of(shape[::-1], (2e-3, 2e-3, 5e-3))
+    direction = np.zeros((*shape, 3))
+    direction[..., 1] = 1.0
+    values = {"V1": direction, "FA": np.full(shape, 0.8), "AD": np.full(shape, 1.6e-9), "RD": np.full(shape, 0.4e-9)}
+    return [ParameterMap(name=name, unit="1", data=data, grid=grid) for name, data in values.items()]
+
+
+def test_glyphs_are_as_long_as_water_goes_far():
+    figure = plot.glyphs(*tensors())
+    outlines = [path.vertices for path in figure.axes[0].collections[0].get_paths()]
+    assert len(outlines) == 16
+    wide, tall = np.ptp(outlines[0], axis=0)
+    assert tall / wide == pytest.approx(4.0, rel=0.02)  # AD over RD; 36 corners
+    assert tall < 2.0  # mm, of a voxel
+    assert outlines[0].mean(axis=0) == pytest.approx([1.0, 1.0], abs=0.05)
+
+
+def test_glyphs_of_a_region_and_of_what_is_no_region():
+    assert len(plot.glyphs(*tensors(), region=(1, 3, 0, 2)).axes[0].collections[0].get_paths()) == 4
+    with pytest.raises(ConsistencyError, match="region: must lie within 0, 4, 0, 4"):
+        plot.glyphs(*tensors(), region=(1, 5, 0, 2))
+    v1, fa, ad, _ = tensors()
+    with pytest.raises(ConsistencyError, match=r"RD: must have the shape \(1, 4, 4\), but has \(1, 2, 2\)"):
+        plot.glyphs(v1, fa, ad, tensors((1, 2, 2))[3])

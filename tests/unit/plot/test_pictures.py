@@ -158,3 +158,9 @@ def test_figures_need_no_pyplot():
 def test_a_figure_becomes_a_png():
     content = plot.png(plot.slice_profile([0, 1], [0, 1]))
     assert content.startswith(b"\x89PNG")
+
+
+def test_phase_is_blank_where_there_is_no_signal():
+    picture = np.ma.asarray(plot.image(make_image(), phase=True).axes[0].images[0].get_array())
+    assert picture[12, 3] == pytest.approx(np.pi / 2)
+    assert np.ma.getmaskarray(np.ma.masked_invalid(picture)).sum() == N * N - 1

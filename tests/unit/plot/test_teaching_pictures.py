@@ -60,6 +60,15 @@ def test_a_spectrum_peaks_at_the_shift():
     x, y = axes.lines[1].get_data()
     assert x[np.argmax(y)] == pytest.approx(-434.0 / (42.577 * 3), abs=np.diff(x).mean())  # one point of the spectrum
     assert axes.get_xlim()[0] > axes.get_xlim()[1]
+    real = axes.lines[0].get_ydata()
+    assert real[np.argmax(y)] == pytest.approx(y.max(), rel=0.05)  # absorbs: the first sample has no phase
+
+
+def test_a_spectrum_shows_what_has_signal():
+    seq = mr.load_sequence("fid")
+    raw = mr.simulate(seq, mr.Phantom.from_arrays(position=[[0.0, 0, 0]], t1=1.0, t2=0.1, df=-434.0), dtype="float64")
+    left, right = plot.spectrum(raw, field=3.0).axes[0].get_xlim()
+    assert 3.4 < left == -right < 7
 
 
 def test_magnetisation_has_names_and_units():
