@@ -49,7 +49,7 @@ def k_at(seq: Sequence, time: Float[np.ndarray, " times"]) -> Float[np.ndarray, 
 
 
 def draw_moments(axes: Axes, seq: Sequence, time: Float[np.ndarray, " times"], x: Float[np.ndarray, " times"]) -> None:
-    """Draw k at rising times over places `x`; its range is that of all readouts, so that spoilers do not flatten them."""
+    """Draw k at rising times over places `x`, in the range of all readouts, so that spoilers do not flatten them."""
     k = k_at(seq, time)
     for axis in range(3):
         axes.plot(x, k[:, axis], color=_COLOURS[axis], linewidth=1.1, label=f"$k_{'xyz'[axis]}$")

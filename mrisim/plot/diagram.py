@@ -97,7 +97,7 @@ def sequence(
     _draw_pulses(rows[0], rows[1], view)
     _draw_gradients(rows[2:5], view)
     _draw_adc(rows[5], view)
-    time = times_of(seq, np.interp(np.linspace(*view.drawn[[0, -1]], _MOMENTS), view.drawn, view.true))
+    time = times_of(seq, np.interp(np.linspace(view.drawn[0], view.drawn[-1], _MOMENTS), view.drawn, view.true))
     if kspace:
         draw_moments(rows[6], seq, time, view.x(time - view.start))
     if spins:

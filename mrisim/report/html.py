@@ -106,7 +106,8 @@ def render(page: Page) -> str:
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><title>{_e(page.title)}</title>'
         f"<style>\n{style}</style></head>\n<body><main><header><h1>{_e(page.title)}</h1><p>{_e(page.subtitle)}</p>"
-        f'<dl>{facts}</dl></header>\n<nav aria-label="sections">{links}</nav>\n{body}\n</main>{_script(page)}</body></html>\n'
+        f'<dl>{facts}</dl></header>\n<nav aria-label="sections">{links}</nav>\n{body}\n</main>'
+        f"{_script(page)}</body></html>\n"
     )
 
 
@@ -172,9 +173,8 @@ def _folds(item: Folds) -> str:
     lines = []
     for name, value, about in item.lines:
         facts = "".join(f"<div><dt>{_e(key)}</dt><dd>{_e(text)}</dd></div>" for key, text in about.items() if text)
-        lines.append(
-            f"<details><summary><b>{_e(name)}</b> <span>{_e(_SIGNS.sub(_sign, value))}</span></summary><dl>{facts}</dl></details>"
-        )
+        summary = f"<b>{_e(name)}</b> <span>{_e(_SIGNS.sub(_sign, value))}</span>"
+        lines.append(f"<details><summary>{summary}</summary><dl>{facts}</dl></details>")
     button = '<button type="button" class="unfold" hidden>unfold all</button>'
     return f'<div class="folds"><h3>{_e(item.title)}</h3>{button}{"".join(lines)}</div>'
 

@@ -15,8 +15,8 @@ BLANK = 65535  # of packed values: not known
 def pack(values: np.ndarray, kind: str) -> dict[str, Any]:
     """Array, compressed, as base64, with its type and number of bytes; the page knows its shape.
 
-    First all lowest bytes of the little-endian numbers, then the next ones, deflated (RFC 1951): neighbours differ least
-    in their high bytes.
+    First all lowest bytes of the little-endian numbers, then the next ones, deflated (RFC 1951), as neighbours
+    differ least in their high bytes.
 
     Example:
         >>> packed = pack(np.array([1, 2, 3]), "u16")

@@ -117,8 +117,10 @@ def test_the_page_reads_what_python_compressed(running, level, strategy):
     scripts = [Path(mr.__file__).parent.joinpath("report", name).read_text() for name in ("inflate.js", "common.js")]
     packed = json.dumps({"type": "u8", "size": len(content), "data": short})
     running.open("about:blank#")
-    text = running.js(f"(() => {{ {''.join(scripts)}; return btoa(Array.from(unpack({packed}), (c) => "
-                      "String.fromCharCode(c)).join('')); })()")  # fmt: skip
+    text = running.js(
+        f"(() => {{ {''.join(scripts)}; return btoa(Array.from(unpack({packed}), (c) => "
+        "String.fromCharCode(c)).join('')); })()"
+    )
     np.testing.assert_array_equal(np.frombuffer(base64.b64decode(text), np.uint8), content)
 
 
@@ -139,7 +141,8 @@ def test_an_error_in_the_console_would_be_seen(opened):
 def test_tab_goes_through_the_page_in_order_and_shows_where_it_is(opened):
     seen = []
     describe_focus = """(() => { const e = document.activeElement, s = getComputedStyle(e);
-      return JSON.stringify([e.tagName, e.getAttribute('aria-label') || e.textContent, s.outlineStyle, s.outlineWidth]) })()"""
+      const name = e.getAttribute('aria-label') || e.textContent;
+      return JSON.stringify([e.tagName, name, s.outlineStyle, s.outlineWidth]) })()"""
     for _ in range(30):
         opened.key("Tab")
         name, what, outline, width = json.loads(opened.js(describe_focus))
@@ -174,12 +177,14 @@ def test_text_stands_out_from_its_ground(opened):
     """Contrast of all text in the page against the first opaque ground behind it."""
     script = """(() => {
       const light = (text) => { const [r, g, b] = text.match(/[\\d.]+/g).slice(0, 3).map(Number).map((v) => v / 255)
-        .map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)); return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
+        .map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
       const opaque = (text) => !/, 0\\)$/.test(text) && text !== 'transparent';
       const found = [];
       for (const e of document.querySelectorAll('main *')) {
         if (![...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim()) || e.tagName === 'SCRIPT') continue;
-        let ground = e; while (ground && !opaque(getComputedStyle(ground).backgroundColor)) ground = ground.parentElement;
+        let ground = e;
+        while (ground && !opaque(getComputedStyle(ground).backgroundColor)) ground = ground.parentElement;
         const a = light(getComputedStyle(e).color), b = ground ? light(getComputedStyle(ground).backgroundColor) : 1;
         found.push([(Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05), e.tagName, e.textContent.slice(0, 30)]);
       }
@@ -242,8 +247,10 @@ def test_the_tissue_can_be_chosen(opened):
     opened.js("document.getElementById('seq').explorer.go('12')")
     white = readout(opened, "seq")
     assert "white <matter> |Mxy|" in white
-    opened.js("(() => { const s = document.querySelector('#seq select'); s.value = '1'; "
-              "s.dispatchEvent(new Event('change')) })()")  # fmt: skip
+    opened.js(
+        "(() => { const s = document.querySelector('#seq select'); s.value = '1'; "
+        "s.dispatchEvent(new Event('change')) })()"
+    )
     assert "CSF |Mxy|" in readout(opened, "seq")
 
 
@@ -275,7 +282,7 @@ def test_the_voxel_under_the_pointer_is_read(opened):
         opened.js(
             "(() => { const e = document.getElementById('img').explorer; "
             "return JSON.stringify(e.layout(e.canvas.clientWidth)) })()"
-        )  # fmt: skip
+        )
     )
     x = canvas["x"] + place["left"] + 4.5 / 5 * place["width"]
     y = canvas["y"] + place["top"] + 0.5 / 4 * place["height"]
