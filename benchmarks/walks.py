@@ -15,13 +15,14 @@ import numpy as np
 
 import mrisim as mr
 from mrisim.constants import GAMMA_BAR
-from mrisim.phantom import Cylinders, Labels, Medium, Planes, Spheres
+from mrisim.phantom import Cylinders, Labels, Medium, Mesh, Planes, Spheres, sphere_surface
 from mrisim.physics.restricted import bloch_torrey, gpd, pulsed_gradient
 
 D, RADIUS = 2e-9, 5e-6
 LOBE, APART = 10e-3, 30e-3
 PORES = {"planes": 2 * RADIUS, "cylinder": RADIUS, "sphere": RADIUS}
 _OUTSIDE = Medium(diffusion=D)
+_VERTICES, _FACES = sphere_surface(RADIUS, subdivisions=3)  # 1280 triangles
 _PACKED = {"radius": RADIUS, "diffusion": D, "spacing": 2.2 * RADIUS, "outside": _OUTSIDE, "permeability": 1e-5}
 GEOMETRIES: dict[str, Any] = {
     "free": None,
@@ -32,6 +33,10 @@ GEOMETRIES: dict[str, Any] = {
     "packed spheres": Spheres(**_PACKED),
     "labels": Labels(
         labels=np.arange(64).reshape(4, 4, 4) // 32, spacing=RADIUS, media=(_OUTSIDE,) * 2, permeability=1e-5
+    ),
+    "mesh": Mesh(vertices=_VERTICES, faces=_FACES, diffusion=D),
+    "mesh, water outside": Mesh(
+        vertices=_VERTICES, faces=_FACES, diffusion=D, cell=2.2 * RADIUS, outside=_OUTSIDE, permeability=1e-5
     ),
 }
 

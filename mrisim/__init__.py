@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from mrisim.io.files import load as load
     from mrisim.io.files import load_all as load_all
     from mrisim.io.files import save as save
+    from mrisim.io.meshes import load_surface as load_surface
     from mrisim.io.phantoms import load_phantom as load_phantom
     from mrisim.io.pulseq import write_sequence as write_sequence
     from mrisim.io.sequences import load_sequence as load_sequence
@@ -77,6 +78,7 @@ _HOME = {
     "load_all": "io.files",
     "load_phantom": "io.phantoms",
     "load_sequence": "io.sequences",
+    "load_surface": "io.meshes",
     "lower": "program",
     "reconstruct": "recon",
     "run": "pipeline",

@@ -18,8 +18,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from mrisim._types import Array, Bool, Float, Int
+from mrisim.engines import walk_mesh
 from mrisim.engines.walk_steps import MEAN_STEP, MEAN_STEP_ALONG_AXES
-from mrisim.phantom.compartments import Geometry, Labels
+from mrisim.phantom.compartments import Cylinders, Geometry, Labels, Spheres
+from mrisim.phantom.mesh import Mesh
 
 Vector = tuple[Float[Array, " walkers"], Float[Array, " walkers"], Float[Array, " walkers"]]
 
@@ -34,6 +36,7 @@ class Walls(NamedTuple):
     r2: Float[Array, " media"]  # [1/s]
     through: Float[Array, " media"]  # probability to pass a membrane, over the square root of the time step [1/sqrt(s)]
     labels: Int[Array, "x y z"]
+    mesh: walk_mesh.Triangles | None = None
 
 
 class Turn(NamedTuple):
@@ -56,8 +59,7 @@ def place_walls(geometry: Geometry, dtype: np.dtype) -> Walls:
     media = geometry.media
     step = np.sqrt(2 * np.array([m.diffusion for m in media]))
     safe = np.where(step > 0, step, 1.0)
-    ball = getattr(geometry, "cell", None)
-    cell = np.array(geometry.sides) if isinstance(geometry, Labels) else ball() if ball is not None else np.zeros(1)
+    cell = _sides(geometry)
     r1, r2 = ([0.0 if t is None else 1 / t for t in times] for times in ([m.t1 for m in media], [m.t2 for m in media]))
     mean = MEAN_STEP_ALONG_AXES if isinstance(geometry, Labels) else MEAN_STEP
     labels = geometry.labels if isinstance(geometry, Labels) else np.zeros((1, 1, 1))
@@ -69,11 +71,21 @@ def place_walls(geometry: Geometry, dtype: np.dtype) -> Walls:
         r2=np.asarray(r2, dtype),
         through=(2 * geometry.permeability / (mean * safe)).astype(dtype),
         labels=labels.astype(np.int32),
+        mesh=walk_mesh.triangles(geometry.grid, geometry.period, dtype) if isinstance(geometry, Mesh) else None,
     )
+
+
+def _sides(geometry: Geometry) -> np.ndarray:
+    """Of what repeats [m]."""
+    if isinstance(geometry, Labels):
+        return np.array(geometry.sides)
+    return geometry.cell() if isinstance(geometry, (Cylinders, Spheres)) else np.zeros(1)
 
 
 def pick(table: Float[Array, " media"], medium: Int[Array, " walkers"]) -> Float[Array, " walkers"]:
     """The value of each walker's medium."""
+    if table.shape[0] == 1:
+        return jnp.broadcast_to(table[0], medium.shape)
     if table.shape[0] == 2:
         return jnp.where(medium == 0, table[0], table[1])
     return table[medium]
@@ -208,7 +220,17 @@ def _grid(walls: Walls, at: Walkers, turn: Turn) -> Walkers:
     return Walkers((x[0], x[1], x[2]), medium)
 
 
+def _among_triangles(walls: Walls, at: Walkers, turn: Turn) -> Walkers:
+    if walls.mesh is None:
+        raise TypeError("triangles are missing")
+    length = pick(walls.step, at.medium) * turn.root
+    d = (length * turn.steps[0], length * turn.steps[1], length * turn.steps[2])
+    stretch = walls.step[::-1] / walls.step
+    return Walkers(*walk_mesh.move(walls.mesh, at.x, at.medium, d, turn.chance(0), walls.through * turn.root, stretch))
+
+
 _SHARED = {
+    "mesh": _among_triangles,
     "cylinders": lambda walls, at, turn: _packed(walls, at, turn, 2),
     "spheres": lambda walls, at, turn: _packed(walls, at, turn, 3),
     "labels": _grid,

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from mrisim.phantom.library import json_schema as json_schema
     from mrisim.phantom.library import load_model as load_model
     from mrisim.phantom.library import load_phantom as load_phantom
+    from mrisim.phantom.mesh import Mesh as Mesh
+    from mrisim.phantom.mesh import sphere_surface as sphere_surface
     from mrisim.phantom.model import PhantomModel as PhantomModel
     from mrisim.phantom.model import Truth as Truth
     from mrisim.phantom.sampling import Sampling as Sampling
@@ -35,6 +37,8 @@ _HOME = {
     "Free": "compartments",
     "Labels": "compartments",
     "Medium": "compartments",
+    "Mesh": "mesh",
+    "sphere_surface": "mesh",
     "Mixture": "compartments",
     "Planes": "compartments",
     "Spheres": "compartments",
