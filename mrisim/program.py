@@ -27,6 +27,7 @@ from mrisim.events.moments import (
     second_moments,
     total_moment,
 )
+from mrisim.events.readouts import bandwidths, beside_water
 
 Pulses = Literal["shaped", "ideal"]
 
@@ -69,6 +70,8 @@ class PulseTable:
     slice_normal: Float[Array, "pulses 3"]  # unit vector; zero where the pulse acts everywhere
     slice_position: Float[Array, " pulses"]  # slice center along the normal, from the origin [m]
     slice_half_width: Float[Array, " pulses"]  # [m], inf where the pulse acts everywhere
+    band_center: Float[Array, " pulses"]  # of the off-resonance that an ideal pulse turns [Hz]
+    band_half_width: Float[Array, " pulses"]  # [Hz], inf where it turns all
 
 
 @_pytree
@@ -319,11 +322,21 @@ class _Lowering:
             "slice_normal": normal,
             "slice_position": np.where(selective, seq.rf.position[event] + normal @ seq.geometry.center, 0.0),
             "slice_half_width": np.where(selective, seq.rf.thickness[event] / 2, np.inf),
+            **self.bands(event),
         }
         first, row = _unique_rows(np.column_stack([np.nan_to_num(v, nan=-1.0, posinf=1e30) for v in columns.values()]))
         unique = {name: v[first] for name, v in columns.items()}
         unique["waveform"] = tuple(int(w) for w in unique["waveform"])
         return waveforms, PulseTable(**unique), row
+
+    def bands(self, event: np.ndarray) -> dict[str, np.ndarray]:
+        """Off-resonance that ideal pulses turn: a box where they have a band beside water's, everything elsewhere."""
+        width = bandwidths(self.seq)[event] if len(event) else np.zeros(0)
+        narrow = beside_water(self.seq)[event] & (width > 0) & self.ideal if len(event) else np.zeros(0, dtype=bool)
+        return {
+            "band_center": np.where(narrow, self.seq.rf.frequency[event], 0.0),
+            "band_half_width": np.where(narrow, 0.5 * width, np.inf),
+        }
 
     def unique_waveforms(self, pieces: _Pieces, event: np.ndarray) -> tuple[tuple[Waveform, ...], np.ndarray]:
         """Waveforms that differ in shape, cut or gradients meanwhile; and the waveform of each piece."""

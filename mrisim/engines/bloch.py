@@ -206,6 +206,8 @@ class Pulse(NamedTuple):
     slice_normal: Float[Array, " 3"]
     slice_position: Float[Array, ""]  # [m]
     slice_half_width: Float[Array, ""]  # [m]
+    band_center: Float[Array, ""]  # [Hz]
+    band_half_width: Float[Array, ""]  # [Hz]
 
 
 def place_pulse(program: Program, row: int, group: int, dtype: np.dtype) -> Pulse:
@@ -219,7 +221,8 @@ def place_pulse(program: Program, row: int, group: int, dtype: np.dtype) -> Puls
     """
     pulses = program.pulses
     waveform = program.waveforms[pulses.waveform[row]]
-    columns = (pulses.frequency, pulses.slice_normal, pulses.slice_position, pulses.slice_half_width)
+    names = ("frequency", "slice_normal", "slice_position", "slice_half_width", "band_center", "band_half_width")
+    columns = [getattr(pulses, name) for name in names]
     blocks = place_waveform(waveform, pulses.amplitude[row], group, dtype)
     placed = Pulse(blocks, directions_of(waveform), *(column[row] for column in columns))
     return jax.tree.map(lambda values: _library(values).asarray(values, dtype), placed)
@@ -228,13 +231,14 @@ def place_pulse(program: Program, row: int, group: int, dtype: np.dtype) -> Puls
 @jax.jit
 def _enter(pulse: Pulse, spins: Spins) -> tuple[Array, Array, Array, Array]:
     """What a pulse begins with: the map that changes nothing; place of the spins along its directions [m]; their
-    off-resonance in its frame [Hz]; the transmit field that they see, zero outside the slice of an ideal pulse.
+    off-resonance in its frame [Hz]; the transmit field that they see, zero outside slice and band of an ideal pulse.
     """
     position = spins.position.head + spins.position.tail
     x, y, z = position[0], position[1], position[2]
     place = pulse.directions[:, 0, None] * x + pulse.directions[:, 1, None] * y + pulse.directions[:, 2, None] * z
     along = sum(pulse.slice_normal[i] * position[i] for i in range(3)) - pulse.slice_position
     inside = (along >= -pulse.slice_half_width) & (along < pulse.slice_half_width)
+    inside &= jnp.abs(spins.df - pulse.band_center) <= pulse.band_half_width
     reach = jnp.where(inside, spins.b1, jnp.zeros_like(spins.b1))
     return bloch.identity_map(reach), place, spins.df - pulse.frequency, reach
 

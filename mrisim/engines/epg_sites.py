@@ -162,12 +162,20 @@ def find_kinds(
     if not timed:
         total = max(float(program.steps.time[-1] + program.steps.duration[-1]), longest, 1e-3)
         columns.append(_rounded(df, tolerance / (2 * np.pi * total)))
-    columns += list(_inside(program, position))
+    columns += [*_inside(program, position), *_within(program, df)]
     return numbered(columns)
 
 
 def _rounded(values: np.ndarray, step: float) -> np.ndarray:
     return np.round(values / step)
+
+
+def _within(program: Program, df: Float[np.ndarray, " sites"]) -> list[np.ndarray]:
+    """For each band: which sites ideal pulses turn."""
+    pulses = program.pulses
+    rows = np.flatnonzero(np.isfinite(pulses.band_half_width))
+    bands = {(float(pulses.band_center[row]), float(pulses.band_half_width[row])) for row in rows}
+    return [(np.abs(df - center) <= half).astype(float) for center, half in sorted(bands)]
 
 
 def _inside(program: Program, position: Float[np.ndarray, "sites 3"]) -> list[np.ndarray]:

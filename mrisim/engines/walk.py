@@ -64,6 +64,7 @@ class Events(NamedTuple):
     normal: Float[Array, "events 3"]  # of the slice of an ideal pulse; zero where there is none
     middle: Float[Array, " events"]  # [m]
     reach: Float[Array, " events"]  # half the thickness [m]
+    band: Float[Array, "events 2"]  # off-resonance that an ideal pulse turns: middle and half the width [Hz]
 
 
 class State(NamedTuple):
@@ -149,7 +150,9 @@ def _pulse(state: State, event: Events, spins: Spins) -> State:
     """An interval of constant field; relaxation acts half before and half after it."""
     place = spins.place.head + spins.place.tail
     along = sum(event.normal[i] * place[i] for i in range(3)) - event.middle
-    b1 = jnp.where((along >= -event.reach) & (along < event.reach), spins.b1, 0.0)
+    inside = (along >= -event.reach) & (along < event.reach)
+    inside &= jnp.abs(spins.df - event.band[0]) <= event.band[1]
+    b1 = jnp.where(inside, spins.b1, 0.0)
     k = event.moment.head + event.moment.tail
     turn = state.phase + sum(k[i] * place[i] for i in range(3)) + spins.df * event.time - event.offset
     e1, e2 = _exponents(state, event, spins)

@@ -111,7 +111,7 @@ class _Leg:
     node: Float[np.ndarray, " nodes"]  # ends of its steps, the first of them its start [s]
     since: float  # when precession was last brought to account [s]
     sample: int = -1
-    pulse: tuple[float, ...] = (0.0,) * 11  # rotation (2), offset, before, after, keep, normal (3), middle, reach
+    pulse: tuple[float, ...] = (0.0,) * 13  # rotation (2), offset, before, after, keep, slice (5), band (2)
 
 
 def schedule(program: Program, tracks: tuple[Track, Track, Track], spoil: bool, longest: float) -> Schedule:
@@ -162,6 +162,7 @@ def _columns(legs: list[_Leg], counts: np.ndarray, last: np.ndarray, tracks: tup
         "normal": pulse[:, 6:9],
         "middle": pulse[:, 9],
         "reach": pulse[:, 10],
+        "band": pulse[:, 11:13],
     }
 
 
@@ -216,12 +217,16 @@ class _Legs:
         enter, leave = -turn - f * pulses.center[row], turn - f * (pulses.duration[row] - pulses.center[row])
         enter, leave = enter - np.round(enter), leave - np.round(leave)
         slab = (*pulses.slice_normal[row], pulses.slice_position[row], pulses.slice_half_width[row])
+        band = (pulses.band_center[row], pulses.band_half_width[row])
         keep = 1.0 - float(self.spoil) * steps.excitation[step]
         for i in range(len(dt)):
             node = edges[i : i + 2] if dt[i] > 0 else edges[i : i + 1]
             ends = (enter if i == 0 else 0.0, leave if i == len(dt) - 1 else 0.0, keep if i == 0 else 1.0)
             yield _Leg(
-                kind=walk.PULSE, node=node, since=edges[i], pulse=(area[i].real, area[i].imag, f * dt[i], *ends, *slab)
+                kind=walk.PULSE,
+                node=node,
+                since=edges[i],
+                pulse=(area[i].real, area[i].imag, f * dt[i], *ends, *slab, *band),
             )
 
     def _free(self, step: int, free: float, stop: float) -> Iterator[_Leg]:

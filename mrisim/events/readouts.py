@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mrisim._types import Float, Int
+from mrisim._types import Bool, Float, Int
 from mrisim.data import ReadoutTable
 from mrisim.events.blocks import Sequence, Use
 from mrisim.events.diffusion import b_matrices
@@ -71,9 +71,17 @@ def _slice_of(seq: Sequence, pulses: PulseInstances, rows: Int[np.ndarray, " n"]
 
 def _saturations(seq: Sequence, pulses: PulseInstances) -> Int[np.ndarray, " n"]:
     """Pulses that saturate water: not those that select no slice and lie beside it, such as fat saturation."""
-    width = np.array([shape.bandwidth for shape in seq.rf_shapes])[seq.rf.shape]
-    beside = np.isinf(seq.rf.thickness) & (np.abs(seq.rf.frequency) > 0.5 * width)
-    return np.flatnonzero(((seq.rf.use == Use.SATURATION) & ~beside)[pulses.event])
+    return np.flatnonzero(((seq.rf.use == Use.SATURATION) & ~beside_water(seq))[pulses.event])
+
+
+def bandwidths(seq: Sequence) -> Float[np.ndarray, " events"]:
+    """Full width at half maximum of the profile of each RF event [Hz], 0 where unknown."""
+    return np.array([shape.bandwidth for shape in seq.rf_shapes])[seq.rf.shape]
+
+
+def beside_water(seq: Sequence) -> Bool[np.ndarray, " events"]:
+    """RF events that select no slice, and whose band leaves out the scanner's frequency: fat saturation, say."""
+    return np.isinf(seq.rf.thickness) & (np.abs(seq.rf.frequency) > 0.5 * bandwidths(seq))
 
 
 def _since(

@@ -14,7 +14,7 @@ from mrisim.pipeline.records import TissueRow
 PURITY = 0.999  # of a voxel, to count as one tissue
 ERODE_TISSUE, ERODE_VIAL = 3, 1  # voxels, at most
 FEWEST = 30  # voxels that must remain
-VIALS = ("nist_", "pvp_")
+VIALS = ("nist_",)
 
 
 def tissue_table(maps: Mapping[str, ParameterMap], truth: Truth) -> tuple[TissueRow, ...]:

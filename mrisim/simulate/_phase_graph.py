@@ -180,9 +180,7 @@ def _best_plan(program: Program, sites: Sites, spoil: bool, tolerance: float, ex
     return min(apart, make(True), key=lambda plan: plan.cost)
 
 
-def _plan(
-    program: Program, sites: Sites, spoil: bool, tolerance: float, extra: Extra | None, timed: bool
-) -> _Plan:
+def _plan(program: Program, sites: Sites, spoil: bool, tolerance: float, extra: Extra | None, timed: bool) -> _Plan:
     first, kind = find_kinds(sites, program, timed, tolerance)
     probes = first[_representatives(sites, first, kind)]
     chosen = sites.spins.take(probes)

@@ -57,7 +57,10 @@ def pulse_key(program: Program, row: int) -> str:
     pulses = program.pulses
     waveform = program.waveforms[pulses.waveform[row]]
     numbers = [np.round(waveform.moment, _DIGITS) + 0.0, np.round(waveform.dt * 1e9, _DIGITS), waveform.area]
-    columns = ("amplitude", "frequency", "slice_normal", "slice_position", "slice_half_width")
+    columns = (
+        "amplitude", "frequency", "slice_normal", "slice_position", "slice_half_width",
+        "band_center", "band_half_width",
+    )  # fmt: skip
     return _digest([*numbers, *(getattr(pulses, name)[row] for name in columns)])
 
 

@@ -60,13 +60,13 @@ def test_water_inside_stays_spread_evenly():
 @pytest.mark.parametrize("probability", [0.0, 0.2])
 def test_a_cell_that_repeats_is_left_and_its_walls_hold(probability):
     mesh = Mesh(**shell(), diffusion=2e-9, cell="2.2 um", outside=Medium(diffusion=2e-9))
-    start, before, end, medium = walked(mesh, 60, probability)
+    _start, before, end, medium = walked(mesh, 60, probability)
     inside = mesh.surface.winding(end - 2.2e-6 * np.round(end / 2.2e-6)) == 1
     assert (inside == (medium == 0)).mean() > 1 - 8 / N
     assert np.abs(end[before == 1]).max() > 1.5e-6  # beyond the cell
     if probability == 0:
         assert (medium == before).all()
     else:
-        assert 0.1 < (medium != before).mean()
+        assert (medium != before).mean() > 0.1
     share = mesh.share
     assert abs((medium == 0).mean() - share) < 4 * np.sqrt(share * (1 - share) / N)

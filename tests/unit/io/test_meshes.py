@@ -78,11 +78,11 @@ def test_polygons_are_cut(tmp_path):
     [
         ("a.off", b"", "must be an .stl, .ply or .obj file, but is 'a.off'."),
         ("missing.stl", None, "{path}: must be readable, but is not: No such file or directory."),
-        ("b.stl", b"nothing", "{path}: must be a STL file, but is not: 7 bytes are not those of 0 facets, and there is "
-         "no 'solid'."),
+        ("b.stl", b"nothing", ("{path}: must be a STL file, but is not: 7 bytes are not those of 0 facets, and there "
+         "is no 'solid'.")),
         ("c.ply", b"plain", "{path}: must be a PLY file, but is not: it does not start with 'ply'."),
         ("d.obj", b"v 0 0 0\n", "{path}: must hold triangles, but holds none."),
-        ("e.ply", ply("ascii")[:-900], "{path}: must be a PLY file, but is not: could not convert string to float: b''."),
+        ("e.ply", ply("ascii")[:-900], "{path}: must be a PLY file, but is not: could not convert "),
         ("f.ply", ply("binary_little_endian")[:-900], "{path}: must be a PLY file, but is not: "),
     ],
 )  # fmt: skip
@@ -91,5 +91,5 @@ def test_files_that_are_none(tmp_path, name, data, message):
     if data is not None:
         path.write_bytes(data)
     expected = re.escape(message.format(path=path))
-    with pytest.raises(mr.SpecError, match=f"^{expected}" + ("" if message.endswith(": ") else "$")):
+    with pytest.raises(mr.SpecError, match=f"^{expected}" + ("" if message.endswith(" ") else "$")):
         load_surface(path)

@@ -46,11 +46,11 @@ def test_winding_numbers_inside_outside_and_in_a_cavity():
     ("make", "message"),
     [
         (lambda: made(faces=FACES[1:]),
-         "faces: must close the surface, but 3 of 480 edges belong to other than two triangles, the first of them from "
-         "vertex 4 to 62. Fill the holes, and merge vertices that coincide."),
+         ("faces: must close the surface, but 3 of 480 edges belong to other than two triangles, the first of them "
+         "from vertex 4 to 62. Fill the holes, and merge vertices that coincide.")),
         (lambda: made(faces=np.concatenate([FACES[:1, ::-1], FACES[1:]])),
-         "faces: must all run counter-clockwise as seen from outside, but at 3 of 480 edges one of the two does not, "
-         "the first of them from vertex 4 to 62. Turn those."),
+         ("faces: must all run counter-clockwise as seen from outside, but at 3 of 480 edges one of the two does not, "
+         "the first of them from vertex 4 to 62. Turn those.")),
         (lambda: made(faces=FACES[:, ::-1]),
          "faces: must run counter-clockwise as seen from outside, but run clockwise. Turn them: faces[:, ::-1]."),
         (lambda: made(VERTICES * 1e6),
@@ -63,9 +63,9 @@ def test_winding_numbers_inside_outside_and_in_a_cavity():
          "faces: must be whole numbers of shape (n, 3), but are float64 of shape (320, 3)."),
         (lambda: made(faces=FACES + 1), "faces: must number vertices from 0 to 161, but reach from 1 to 162."),
         (lambda: made(faces=np.concatenate([FACES, [[0, 0, 1]]])),
-         "faces: must have an area each, but 1 of 321 have none, the first of them faces[320]. Remove them, and merge "
+         ("faces: must have an area each, but 1 of 321 have none, the first of them faces[320]. Remove them, and merge "
          "vertices that coincide.\nfaces: must close the surface, but 1 of 482 edges belong to other than two "
-         "triangles, the first of them from vertex 0 to 0. Fill the holes, and merge vertices that coincide."),
+         "triangles, the first of them from vertex 0 to 0. Fill the holes, and merge vertices that coincide.")),
         (lambda: made(cell=12e-6), "outside: must be given for water outside, but is not. Or leave out both."),
         (lambda: made(cell=9e-6, outside=WATER),
          "cell: must be larger than the mesh, 10 µm × 10 µm × 10 µm, but is 9 µm × 9 µm × 9 µm."),
@@ -86,6 +86,7 @@ def test_parts_that_overlap_are_refused():
 
 
 def test_a_step_that_is_too_long_for_the_surface_is_refused():
+    water = mr.Phantom.from_arrays(position=[[0.0, 0.0, 0.0]], t1=1.0, t2=0.1)
+    walk = mr.Walk(compartments=made(), time_step="1 ms")
     with pytest.raises(mr.ConsistencyError, match=r"time_step: must be at most 2.. us for Mesh with a smallest length"):
-        water = mr.Phantom.from_arrays(position=[[0.0, 0.0, 0.0]], t1=1.0, t2=0.1)
-        mr.simulate(mr.load_sequence("fid"), water, engine=mr.Walk(compartments=made(), time_step="1 ms"))
+        mr.simulate(mr.load_sequence("fid"), water, engine=walk)

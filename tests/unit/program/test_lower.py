@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from physics.build import ADC, DEG, MS, RF, Block, build, lobe
@@ -171,6 +173,21 @@ def test_ideal_pulse_is_a_rotation_at_its_center_within_its_slice():
     assert program.pulses.slice_position[0] == pytest.approx(5e-3 + geometry.center @ rotation[:, 2])
     assert program.pulses.slice_half_width[0] == pytest.approx(2e-3)
     assert program.steps.moment[:, 0].sum() == pytest.approx(300e3 * 2.2 * MS)  # gradients are kept
+
+
+@pytest.mark.parametrize(
+    ("frequency", "thickness", "half"),
+    [(-434.0, np.inf, 169.0), (-100.0, np.inf, np.inf), (-434.0, 4e-3, np.inf)],
+    ids=["beside water", "over water", "of a slice"],
+)
+def test_ideal_pulse_beside_water_turns_its_band(frequency, thickness, half):
+    """Fat saturation; a pulse whose band holds water, or that selects a slice, turns all."""
+    shape = replace(SINC, bandwidth=338.0)
+    pulse = rf(shape=shape, frequency=frequency, axis=NONE if thickness == np.inf else 2, thickness=thickness)
+    program = lower(build([Block(duration=3 * MS, rf=pulse)]), "ideal")
+    assert program.pulses.band_half_width.tolist() == [half]
+    assert program.pulses.band_center.tolist() == [frequency if np.isfinite(half) else 0.0]
+    assert np.isinf(lower(build([Block(duration=3 * MS, rf=pulse)]), "shaped").pulses.band_half_width).all()
 
 
 @pytest.mark.parametrize(
