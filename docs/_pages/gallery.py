@@ -97,7 +97,7 @@ def sequence_index() -> str:
     about = dict(_named(list_sequences()))
     parts = [
         "# Gallery: sequences\n",
-        "Every sequence of the library: a repetition, its k-space, its file. [What they have in common](../sequences.md).\n",
+        "Every sequence of the library: a repetition, k-space, the file. [What they share](../sequences.md).\n",
     ]
     for title, names in groups().items():
         cards = [

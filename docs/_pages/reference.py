@@ -19,7 +19,7 @@ from mrisim.paths import library_files, library_folder
 from mrisim.phantom.grammar import PhantomFile
 from mrisim.phantom.quantities import name_of
 from mrisim.protocol import ProtocolModel
-from mrisim.sequence.grammar import SequenceModel, SystemModel
+from mrisim.sequence.grammar import BlockItem, GroupItem, LoopItem, SequenceModel, SystemModel, WaitItem
 from mrisim.source import read_source
 
 LANGUAGES: dict[str, tuple[str, type[BaseModel]]] = {
@@ -33,6 +33,7 @@ Made from the models with which `mrisim` reads a file, as is the JSON Schema of 
 What the words mean together is on [a page of its own]({page}). An unknown key is refused. Examples are the first of
 their kind in the library.
 """
+_ITEMS = {WaitItem: "wait", BlockItem: "block", GroupItem: "do", LoopItem: "loop"}
 _SCANNER = "systems/default_3t.yaml"
 _PAGES = {"sequence": "../language.md", "phantom": "../phantoms.md", "protocol": "protocols.md"}
 _EXPRESSION = "[expression](../language.md#values-and-expressions)"
@@ -106,9 +107,12 @@ def _section(section: Section, language: str, anchors: dict[type[BaseModel], Sec
 def _title(section: Section) -> str:
     if section.path == "":
         return "The file"
-    shape = section.model.model_fields.get("shape")
-    kind = f" of shape {get_args(shape.annotation)[0]}" if shape is not None else ""
-    return f"`{section.path}`{kind}"
+    fields = section.model.model_fields
+    if "shape" in fields:
+        return f"`{section.path}` of shape {get_args(fields['shape'].annotation)[0]}"
+    if section.model in _ITEMS:
+        return f"`{section.path}` with {_ITEMS[section.model]}"
+    return f"`{section.path}`"
 
 
 def _row(

@@ -19,7 +19,7 @@ _KEY = 41  # pixels of the key of colours
 
 
 def weighted_directions(v1: ParameterMap, fa: ParameterMap) -> ParameterMap:
-    """Directions of a length of FA, for a colour FA map: |x| red, |y| green, |z| blue, as bright as FA.
+    """Directions of a length of FA, for a colour FA map: `|x|` red, `|y|` green, `|z|` blue, as bright as FA.
 
     Args:
         v1: Unit vectors, (z, y, x, 3).
@@ -58,7 +58,7 @@ def weighted_directions(v1: ParameterMap, fa: ParameterMap) -> ParameterMap:
 
 @style.styled
 def directions(vectors: ParameterMap, *, slice_index: int | None = None, title: str | None = None) -> Figure:
-    """Draw one slice of vectors as colours: |x| red, |y| green, |z| blue, as bright as they are long.
+    """Draw one slice of vectors as colours: `|x|` red, `|y|` green, `|z|` blue, as bright as they are long.
 
     Args:
         vectors: V1, or V1 weighted by FA, (z, y, x, 3), physical axes.

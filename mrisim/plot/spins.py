@@ -20,7 +20,7 @@ _MOST_FRAMES = 300
 def magnetisation(
     time: ArrayLike, m: ArrayLike, *, names: Several[str] = (), title: str = "Magnetisation over time"
 ) -> Figure:
-    """Draw |Mxy|, its phase and Mz over time, one colour per isochromat.
+    """Draw `|Mxy|`, its phase and Mz over time, one colour per isochromat.
 
     Args:
         time: (times,) [s].
