@@ -3,16 +3,26 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.mrisim-installed
+DOCS_STAMP := $(VENV)/.mrisim-docs-installed
+LAB_STAMP := $(VENV)/.mrisim-notebooks-installed
 UV := $(shell command -v uv 2>/dev/null)
 WORKERS ?= 2
 
-.PHONY: demo test quick check validate bench notebooks install clean
+.PHONY: demo test lab docs quick check validate bench notebooks install clean
 
 demo: $(STAMP)
 	$(BIN)/mrisim demo --out out/demo
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -q -n $(WORKERS)
+
+lab: $(LAB_STAMP)
+	$(BIN)/jupyter lab notebooks
+
+# Warnings are errors; links within the site are checked, and links to elsewhere are not followed.
+docs: $(DOCS_STAMP)
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	@echo "docs/_build/html/index.html"
 
 quick: $(STAMP)
 	$(BIN)/python -m pytest -q -n $(WORKERS) -m "not slow"
@@ -35,15 +45,20 @@ notebooks: $(STAMP)
 
 install: $(STAMP)
 
-$(STAMP): pyproject.toml
-ifneq ($(UV),)
-	[ -x $(BIN)/python ] || $(UV) venv --quiet --python $(PYTHON) $(VENV)
-	$(UV) pip install --quiet --python $(BIN)/python -e ".[dev]"
-else
-	[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet -e ".[dev]"
-endif
+define install_extra
+	[ -x $(BIN)/python ] || $(if $(UV),$(UV) venv --quiet --python $(PYTHON) $(VENV),$(PYTHON) -m venv $(VENV))
+	$(if $(UV),$(UV) pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet) -e ".[$(1)]"
 	@touch $@
+endef
+
+$(STAMP): pyproject.toml
+	$(call install_extra,dev)
+
+$(DOCS_STAMP): pyproject.toml
+	$(call install_extra,docs)
+
+$(LAB_STAMP): pyproject.toml
+	$(call install_extra,notebooks)
 
 clean:
-	rm -rf $(VENV) .cache out dist .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .cache docs/_build docs/generated out dist .pytest_cache .ruff_cache .hypothesis

@@ -145,7 +145,7 @@ def sequence_page(name: str, seq: mr.Sequence, sampled: bool) -> str:
         parts.append(f"*{_plain(seq.reference)}*\n")
     table = readout_table(seq)
     parts.append(f"{scan_time(seq.duration)} at the defaults · {len(seq.blocks):,} blocks · {len(table):,} readouts\n")
-    parts += _commands(f"mrisim show {name}", f"mrisim run {name} --phantom brain --out out/{name}")
+    parts += _commands(f"mrisim show {name} --out out/{name}", f"mrisim new my_{name} --from {name}")
     parts += ["## One repetition\n", f"![Sequence diagram of {name}]({name}.png)\n"]
     if sampled:
         few = pictures.smaller(seq)
@@ -234,5 +234,4 @@ def _plain(text: str) -> str:
 def _source(kind: str, name: str) -> list[str]:
     text = library_files(kind)[name].read_text("utf-8").rstrip()
     lines = [line for line in text.splitlines() if not line.startswith("# yaml-language-server")]
-    copy = f": `mrisim new my_{name} --from {name}` copies it" if kind == "sequences" else ""
-    return ["## The file\n", f"`{kind}/{name}.yaml`{copy}.\n", "```yaml", *lines, "```", ""]
+    return ["## The file\n", f"`{kind}/{name}.yaml`\n", "```yaml", *lines, "```", ""]

@@ -35,7 +35,7 @@ their kind in the library.
 """
 _ITEMS = {WaitItem: "wait", BlockItem: "block", GroupItem: "do", LoopItem: "loop"}
 _SCANNER = "systems/default_3t.yaml"
-_PAGES = {"sequence": "../language.md", "phantom": "../phantoms.md", "protocol": "protocols.md"}
+_PAGES = {"sequence": "../language.md", "phantom": "../phantoms.md", "protocol": "../protocols.md"}
 _EXPRESSION = "[expression](../language.md#values-and-expressions)"
 _PIECES = {"str": "text", "int": "whole number", "float": "number", "bool": "true or false", "Any": "any value"}
 
@@ -254,7 +254,7 @@ def first_uses(language: str) -> dict[str, str]:
 
     Example:
         >>> first_uses("sequence")["timing[].solve"]
-        'solve: fill'
+        'solve: te_fill'
     """
     folder, root = LANGUAGES[language]
     found: dict[str, str] = {}
