@@ -82,7 +82,7 @@ def _input(
     """Times and plasma concentration of the input function: a population's, or measured within a sphere."""
     hematocrit, name = float(given.spec.get("hematocrit", HEMATOCRIT)), given.spec["aif"]
     if name == "measured":
-        inside = _sphere(given)
+        inside = _sphere(given, "artery")
         with np.errstate(all="ignore"):
             curve = np.nanmean(concentration[inside], axis=0)
         if not np.isfinite(curve).all():
@@ -95,20 +95,21 @@ def _input(
     return fine, dce.plasma(curve, hematocrit) if population.medium == "blood" else curve
 
 
-def _sphere(given: Given) -> Bool[np.ndarray, " voxels"]:
-    """Fitted voxels whose centers lie within the artery."""
-    artery = given.spec["artery"]
-    center = np.array([parse(value, LENGTH) for value in artery["center"]])
+def _sphere(given: Given, key: str) -> Bool[np.ndarray, " voxels"]:
+    """Fitted voxels whose centers lie within a sphere of the specification."""
+    sphere = given.spec[key]
+    center = np.array([parse(value, LENGTH) for value in sphere["center"]])
     away = np.linalg.norm(given.image.grid.positions()[given.foreground] - center, axis=1)
-    inside = away <= parse(artery["radius"], LENGTH)
+    inside = away <= parse(sphere["radius"], LENGTH)
     if not inside.any():
         nearest = show(float(away.min()), LENGTH, digits=3) if len(away) else "unknown"
-        raise ConsistencyError(_place(given, f"must hold a voxel with signal, but the nearest is {nearest} away"))
+        rule = f"must hold a voxel with signal, but the nearest is {nearest} away"
+        raise ConsistencyError(_place(given, rule, key))
     return inside
 
 
-def _place(given: Given, rule: str) -> Problem:
-    return Problem(rule, "Move or widen the sphere", f"{given.spec['fit']}.artery")
+def _place(given: Given, rule: str, key: str = "artery") -> Problem:
+    return Problem(rule, "Move or widen the sphere", f"{given.spec['fit']}.{key}")
 
 
 def _check_dce(path: str, spec: Mapping[str, Any], image: Image) -> list[Problem]:
@@ -168,8 +169,10 @@ def _dsc(given: Given) -> FitResult:
     order = np.argsort(time, kind="stable")
     baseline = slice(1 if spec["baseline"] > 1 else 0, spec["baseline"])
     change = dsc.relaxation_change(given.signal[:, order], float(np.median(given.coordinate("te"))), baseline)
-    artery = np.nanmean(change[_sphere(given)], axis=0)
-    return dsc.perfusion(time[order], change, artery, **{key: spec[key] for key in _HEMATOCRITS if key in spec})
+    artery = np.nanmean(change[_sphere(given, "artery")], axis=0)
+    shares = {key: spec[key] for key in _HEMATOCRITS if key in spec}
+    healthy = _sphere(given, "healthy") if "healthy" in spec else None
+    return dsc.perfusion(time[order], change, artery, leakage=healthy, **shares)
 
 
 def _check_dsc(path: str, spec: Mapping[str, Any], image: Image) -> list[Problem]:
@@ -284,7 +287,12 @@ METHODS = {
         },
         setting="time",
         constant=("te", "flip"),
-        options={"artery": _is_sphere, "baseline": _whole(1), **{key: _share for key in _HEMATOCRITS}},
+        options={
+            "artery": _is_sphere,
+            "healthy": _is_sphere,
+            "baseline": _whole(1),
+            **{key: _share for key in _HEMATOCRITS},
+        },
         check=_check_dsc,
     ),
 }

@@ -12,6 +12,7 @@ from mrisim._types import Bool, Float
 from mrisim.data import Image, ParameterMap
 from mrisim.errors import ConsistencyError, Problem
 from mrisim.mapping import (
+    bloch_siegert,
     contrast,
     echo_train_methods,
     fat_water,
@@ -33,6 +34,7 @@ METHODS: dict[str, Method] = {
     **look_locker.METHODS,
     **mp2rage.METHODS,
     **fields.METHODS,
+    **bloch_siegert.METHODS,
     **fat_water.METHODS,
     **diffusion.METHODS,
     **contrast.METHODS,

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import jax
 import numpy as np
 
-from mrisim._types import Float
+from mrisim._types import Bool, Float, Int
 from mrisim.data import Uptake
 from mrisim.errors import ConsistencyError, Problem, SpecError
 from mrisim.phantom import grammar
-from mrisim.physics.agents import relaxivity
+from mrisim.physics.agents import CAPILLARY_HEMATOCRIT, relaxivity
 from mrisim.physics.input_functions import POPULATIONS, plasma
 from mrisim.physics.pharmacokinetics import MODELS, respond
 
@@ -69,6 +71,52 @@ class Agent:
     def plasma(self, t: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
         """Concentration in plasma [mM]."""
         return plasma(self.blood(t), self.hematocrit)
+
+
+def kinetic_truth(
+    tissues: Sequence[Kinetics | None], most: Int[np.ndarray, "z y x"], empty: Bool[np.ndarray, "z y x"]
+) -> dict[str, Float[np.ndarray, "z y x"]]:
+    """Maps of what the tissues' kinetics are, nan where a tissue has none: parameters of the models, Ktrans of those
+    with a flow, and what a first pass shows, per volume of tissue: CBV [1], CBF [1/s] and MTT [s] of whole blood.
+
+    Args:
+        tissues: Kinetics of each tissue.
+        most: Tissue of each voxel.
+        empty: Voxels without signal.
+    """
+    found = {}
+    for name, of in _TRUTHS.items():
+        column = np.array([np.nan if one is None else of(one) for one in tissues])
+        if np.isfinite(column).any():
+            found[name] = np.where(empty, np.nan, column[most])
+    return found
+
+
+def _given(name: str) -> Callable[[Kinetics], float]:
+    return lambda one: np.nan if getattr(one, name) is None else getattr(one, name)
+
+
+def _extraction(one: Kinetics) -> float:
+    """Ktrans: given, or that of the flow and the permeability.
+
+    Source:
+        Sourbron and Buckley, Phys Med Biol 57:R1 (2012): F PS / (F + PS); of tissue homogeneity F (1 - exp(-PS / F)).
+    """
+    if not one.fp or one.ps is None:
+        return _given("ktrans")(one)
+    return one.fp * -math.expm1(-one.ps / one.fp) if one.model == "aath" else one.fp * one.ps / (one.fp + one.ps)
+
+
+_TRUTHS: dict[str, Callable[[Kinetics], float]] = {
+    "Ktrans": _extraction,
+    "ve": _given("ve"),
+    "vp": _given("vp"),
+    "Fp": _given("fp"),
+    "PS": _given("ps"),
+    "CBV": lambda one: _given("vp")(one) / (1 - CAPILLARY_HEMATOCRIT),
+    "CBF": lambda one: _given("fp")(one) / (1 - CAPILLARY_HEMATOCRIT),
+    "MTT": lambda one: _given("vp")(one) / one.fp if one.fp else np.nan,
+}
 
 
 def uptake_of(agent: Agent, tissues: list[Kinetics]) -> Uptake:

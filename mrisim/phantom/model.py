@@ -16,7 +16,7 @@ from mrisim import data
 from mrisim._types import Complex, Float, Int
 from mrisim.errors import ConsistencyError, Problem, ResourceError
 from mrisim.phantom.diffusion import diffusion_truth
-from mrisim.phantom.enhancement import Agent, uptake_of
+from mrisim.phantom.enhancement import Agent, kinetic_truth, uptake_of
 from mrisim.phantom.fields import DipoleMap, Polynomial, dipole_map
 from mrisim.phantom.sampling import CHUNK, Sampling
 from mrisim.phantom.shapes import Prism, Ribbon, Shape
@@ -399,24 +399,11 @@ class PhantomModel:
             "B0": self.b0_at(points).reshape(positions.shape[:3]),
             "B1": self.b1_at(points).reshape(positions.shape[:3]),
         }
-        maps |= self._kinetic_truth(most, empty)
+        maps |= kinetic_truth([tissue.kinetics for tissue in self.tissues], most, empty)
         maps |= diffusion_truth(self.tissues, most, empty, positions)
         purity = np.take_along_axis(fractions, label[None], axis=0)[0]
         names = tuple(tissue.name for tissue in self.tissues)
         return Truth(fractions=fractions, names=names, maps=maps, purity=purity, label=label, grid=grid)
-
-    def _kinetic_truth(
-        self, most: Int[np.ndarray, "z y x"], empty: np.ndarray
-    ) -> dict[str, Float[np.ndarray, "z y x"]]:
-        """Parameters of exchange, nan where a tissue has none."""
-        names = {"Ktrans": "ktrans", "ve": "ve", "vp": "vp", "Fp": "fp", "PS": "ps"}
-        found = {}
-        for name, key in names.items():
-            values = [getattr(tissue.kinetics, key, None) for tissue in self.tissues]
-            if any(value is not None for value in values):
-                column = np.array([np.nan if value is None else value for value in values])
-                found[name] = np.where(empty, np.nan, column[most])
-        return found
 
     def form_factors(self, k: Float[np.ndarray, "n 3"]) -> dict[str, Complex[np.ndarray, " n"]]:
         """Exact Fourier transform ∫ exp(-2πi k·r) dr of the region of each tissue [m³].

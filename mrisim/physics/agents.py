@@ -9,6 +9,9 @@ from typing import NamedTuple
 from mrisim._types import Array, Float
 from mrisim.errors import ConsistencyError, Problem
 
+CAPILLARY_HEMATOCRIT = 0.25
+"""Of capillaries, less than that of large vessels. Source: the usual value of perfusion imaging, Rempp et al.,
+Radiology 193:637 (1994)."""
 NEAR = 0.25  # relative distance of a field from one that was measured
 
 _SHEN = "Shen et al., Invest Radiol 50:330 (2015), whole blood, 37 °C"

@@ -42,6 +42,18 @@ class TissueRow:
         return self.estimated / self.true - 1.0
 
 
+@dataclass(frozen=True)
+class Agreement:
+    """A map against the truth, over all voxels of its tissues' rows."""
+
+    quantity: str  # name of the map
+    voxels: int
+    concordance: float  # Lin's coefficient over the voxels [1]; nan where the truth is the same in all of them
+    largest: float  # relative error of the tissue whose mean is farthest off [1]
+    tissue: str  # that one
+    interval: float  # between the images of a dynamic series [s]; nan of others
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Result:
     """Everything that a run made; `folder` holds the same as files."""
@@ -51,6 +63,7 @@ class Result:
     maps: Mapping[str, ParameterMap] = field(default_factory=dict)
     truth: Mapping[str, ParameterMap] = field(default_factory=dict)
     tissues: tuple[TissueRow, ...] = ()
+    agreement: tuple[Agreement, ...] = ()  # of each map that has rows in `tissues`
     findings: tuple[Finding, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)  # per phase
     provenance: Mapping[str, Any] = field(default_factory=dict)  # options, versions, seconds of each scan

@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from mrisim.data import Image, ParameterMap, Phantom, RawData
 from mrisim.errors import ConsistencyError, Finding, MrisimError, Problem, SpecError
 from mrisim.events.blocks import Sequence
@@ -20,7 +22,7 @@ from mrisim.pipeline.output import Output, output_folder
 from mrisim.pipeline.phantoms import PhantomSource
 from mrisim.pipeline.progress import Clock, Watch, watching
 from mrisim.pipeline.records import Result, ScanResult
-from mrisim.pipeline.tissues import tissue_table
+from mrisim.pipeline.tissues import agreements, tissue_table
 from mrisim.pipeline.versions import versions
 from mrisim.pipeline.write import write
 from mrisim.protocol import Protocol, Scan, load_protocol
@@ -29,6 +31,7 @@ from mrisim.simulate import hosts, simulate
 from mrisim.simulate.need import memory_need, memory_text
 
 DEFAULT_PHANTOM = "brain"
+DYNAMIC = ("dce", "dsc")  # fits whose maps depend on the time between images
 DEFAULTS: dict[str, Any] = {
     "engine": "bloch",
     "pulses": "shaped",
@@ -186,12 +189,15 @@ def _compute(
     with clock.phase("compare", "Comparing with the truth"):
         truths = _truths(source, maps) if protocol.truth else []
         table = tuple(row for truth, group in truths for row in tissue_table(group, truth))
+        intervals = _intervals(protocol, scans, maps)
+        agreement = tuple(row for truth, group in truths for row in agreements(group, truth, intervals))
     return Result(
         protocol=protocol,
         scans=scans,
         maps=maps,
         truth={name: true for truth, group in truths for name, true in _truth_maps(truth, group).items()},
         tissues=table,
+        agreement=agreement,
         findings=_findings(scans),
         seconds=clock.seconds,
         provenance={"options": {**DEFAULTS, **protocol.simulation, **given}, "versions": versions()},
@@ -293,6 +299,19 @@ def _maps(protocol: Protocol, scans: Mapping[str, ScanResult]) -> dict[str, Para
 
 def _without_from(spec: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in spec.items() if key != "from"}
+
+
+def _intervals(
+    protocol: Protocol, scans: Mapping[str, ScanResult], maps: Mapping[str, ParameterMap]
+) -> dict[str, float]:
+    """Time between the images of maps that are made of a dynamic series [s]."""
+    found = {}
+    for name, estimate in maps.items():
+        spec = estimate.provenance.get("fit", {})
+        image = scans.get(protocol.maps.get(name, {}).get("from", next(iter(scans))), next(iter(scans.values()))).image
+        if spec.get("fit") in DYNAMIC and image is not None and len(image.data) > 1:
+            found[name] = float(np.median(np.diff(np.sort(image.coordinates["time"]))))
+    return found
 
 
 def _truths(source: PhantomSource, maps: Mapping[str, ParameterMap]) -> list[tuple[Truth, dict[str, ParameterMap]]]:

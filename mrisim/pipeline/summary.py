@@ -10,12 +10,13 @@ import numpy as np
 from mrisim.events.blocks import Parameter, Sequence
 from mrisim.events.diffusion import weightings
 from mrisim.pipeline.explore import explore_image, explore_maps, explore_sequence, shares
-from mrisim.pipeline.records import Result, ScanResult, TissueRow
+from mrisim.pipeline.records import Agreement, Result, ScanResult, TissueRow
 from mrisim.report import Content, Folds, Page, Picture, Section, Table, Text, render
 from mrisim.units import B_VALUE, TIME, show
 
 _DIFFUSION_WEIGHTED = 20e6  # b value from which a sequence is shown as one that weights by diffusion [s/m²]
 _SHOWN_AS = {"s": (1e3, "ms"), "m^2/s": (1e9, "um^2/ms")}
+_SHOWN_BY_NAME = dict.fromkeys(("Ktrans", "Fp", "PS", "CBF"), (60.0, "1/min")) | {"MTT": (1.0, "s")}
 
 
 def document(result: Result, figures: dict[str, bytes]) -> str:
@@ -51,6 +52,34 @@ def tissue_rows(rows: Iterable[TissueRow]) -> Table:
         right=("voxels", "true", "estimated", "error"),
         once=("map",),
     )
+
+
+def agreement_rows(rows: Iterable[Agreement]) -> Table:
+    """Table of maps: concordance over all voxels of the tissues above, largest error of a tissue, time resolution.
+
+    Example:
+        >>> agreement_rows([Agreement("ve", 900, 0.99931, -0.012, "edema", 6.0)]).rows
+        (('ve', '900', '0.9993', '-1.2 %', 'edema', '6 s'),)
+    """
+    return Table(
+        head=("map", "voxels", "concordance", "largest error", "in", "time step"),
+        rows=tuple(
+            (
+                row.quantity,
+                str(row.voxels),
+                "one value" if np.isnan(row.concordance) else f"{row.concordance:.4f}",
+                _per_cent(row.largest),
+                row.tissue.replace("_", " "),
+                "" if np.isnan(row.interval) else show(row.interval, TIME, digits=3),
+            )
+            for row in rows
+        ),
+        right=("voxels", "concordance", "largest error", "time step"),
+    )
+
+
+def _per_cent(share: float) -> str:
+    return f"{share * 100:+.1f} %".replace("-0.0", "+0.0")
 
 
 def scan_table(result: Result) -> Table:
@@ -99,7 +128,8 @@ def _value_text(value: object, parameter: Parameter) -> str:
 
 
 def _row(row: TissueRow) -> tuple[str, ...]:
-    factor, unit = _SHOWN_AS.get(row.unit, (1.0, "" if row.unit == "1" else row.unit))
+    usual = _SHOWN_AS.get(row.unit, (1.0, "" if row.unit == "1" else row.unit))
+    factor, unit = _SHOWN_BY_NAME.get(row.quantity, usual)
     digits = 4 if row.true * factor < 1000 else 5
     true, found = (f"{value * factor:.{digits}g}" for value in (row.true, row.estimated))
     spread = f"{row.spread * factor:.2g}"
@@ -109,7 +139,7 @@ def _row(row: TissueRow) -> tuple[str, ...]:
         str(row.voxels),
         f"{true} {unit}".rstrip(),
         f"{found} ± {spread} {unit}".rstrip(),
-        f"{row.error * 100:+.1f} %".replace("-0.0", "+0.0"),
+        _per_cent(row.error),
     )
 
 
@@ -123,7 +153,7 @@ def _overview(result: Result, figures: dict[str, bytes]) -> Section:
     for finding in result.findings:
         content.append(Text(text=str(finding)))
     if result.tissues:
-        content.append(tissue_rows(result.tissues))
+        content += [tissue_rows(result.tissues), agreement_rows(result.agreement)]
     if "overview" in figures:
         content.insert(0, Picture(png=figures["overview"], caption="The exam at a glance.", wide=True))
     return Section(title="Overview", content=tuple(content))

@@ -146,6 +146,14 @@ class GaussPulse(WindowedPulse):
     shape: Literal["gauss"] = Field(description="a Gaussian")
 
 
+class FermiPulse(RFBase):
+    """Flat with soft edges, for pulses far off resonance."""
+
+    shape: Literal["fermi"]
+    duration: Expr
+    edge: Expr = Field(description="time constant of the edges")
+
+
 class SLRPulse(RFBase):
     """A pulse by the Shinnar-Le Roux algorithm, for its flip angle and its use."""
 
@@ -180,7 +188,8 @@ class FilePulse(RFBase):
 
 
 RFModel = Annotated[
-    BlockPulse | SincPulse | GaussPulse | SLRPulse | HyperbolicSecantPulse | FilePulse, Field(discriminator="shape")
+    BlockPulse | SincPulse | GaussPulse | FermiPulse | SLRPulse | HyperbolicSecantPulse | FilePulse,
+    Field(discriminator="shape"),
 ]
 
 

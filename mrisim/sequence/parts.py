@@ -512,6 +512,7 @@ _SHAPE_NUMBERS: dict[str, Dimension] = {
     "bandwidth": FREQUENCY,
     "mu": NUMBER,
     "beta": FREQUENCY,
+    "edge": TIME,
 }
 
 _FORMS: dict[str, tuple[set[str], set[str]]] = {

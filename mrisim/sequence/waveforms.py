@@ -1,4 +1,4 @@
-"""RF shapes: block, sinc, Gauss, Shinnar-Le Roux, hyperbolic secant, samples.
+"""RF shapes: block, sinc, Gauss, Fermi, Shinnar-Le Roux, hyperbolic secant, samples.
 
 A shape is complex, constant on each interval between two edges, and has a peak magnitude of 1. In this package's frame
 positive frequency turns as exp(-2 pi i f t), so b1(t) = exp(-2 pi i f t) excites spins at +f.
@@ -28,6 +28,7 @@ LARGEST_TIME_BANDWIDTH = 32  # of a Shinnar-Le Roux pulse
 WINDOWS = {"none": 0.0, "hann": 0.5, "hamming": 0.46}  # weight a of the cosine in (1 - a) + a cos(2 pi t / T)
 SLR_USES = ("excitation", "small_tip", "refocusing", "inversion", "saturation")
 PHASE_STEP = 0.2  # largest phase advance of an adiabatic pulse in one sample [rad]
+FERMI_CUT = 1e-3  # of the peak, where a Fermi pulse begins and ends
 FAILURE = 0.01  # fraction of spins that an adiabatic passage at threshold leaves behind: Mz = -0.98
 
 
@@ -106,6 +107,38 @@ def gauss(
     t = _middles(edges) / duration - center
     sigma = math.sqrt(2 * math.log(2)) / (math.pi * time_bandwidth)
     return _shape(edges, np.exp(-0.5 * (t / sigma) ** 2) * _window(window, t), _center(center) * duration)
+
+
+def fermi(*, duration: float, edge: float, dwell: float | None = None) -> RFShape:
+    """Fermi function, flat with soft edges: 1 / (1 + exp((|t| - t0) / edge)), cut where it has fallen to 1e-3 of its
+    peak, so t0 = duration / 2 - 6.9 edge. Off resonance it excites next to nothing: for Bloch–Siegert shifts.
+
+    Args:
+        duration: [s].
+        edge: Time constant of the edges [s].
+        dwell: As for `sinc`.
+
+    Raises:
+        SpecError: edges that leave no plateau, a duration off the raster.
+
+    Source:
+        Bernstein, King, Zhou: Handbook of MRI Pulse Sequences (2004), section 4.3.
+
+    Example:
+        >>> round(float(np.sum(fermi(duration=8e-3, edge=0.2e-3).samples.real ** 2) * 10e-6 * 1e3), 2)  # 2 (t0 - edge)
+        4.84
+    """
+    edges = _edges(duration, dwell)
+    plateau = 0.5 * duration - math.log(1 / FERMI_CUT) * _positive("edge", edge)
+    _must(
+        plateau > 2 * edge,
+        f"must be at most {show(duration / (2 * (math.log(1 / FERMI_CUT) + 2)), TIME)}, or nothing is flat, "
+        f"but is {show(edge, TIME)}",
+        "Shorten the edge or take a longer pulse",
+    )
+    t = np.abs(_middles(edges) - 0.5 * duration)
+    shape = 1 / (1 + np.exp((t - plateau) / edge))
+    return _shape(edges, shape / shape.max(), 0.5 * duration)
 
 
 def from_samples(

@@ -16,12 +16,21 @@ from mrisim.sequence import load_sequence
 SMALL_3D = {"matrix": (16, 12, 4), "fov": (0.22, 0.22, 0.08)}
 SMALL = {
     "vfa_t1": SMALL_3D, "dce_spgr_3d": {**SMALL_3D, "dynamics": 3, "interval": "0.5 s"}, "b1_dam": SMALL_3D,
-    "b1_afi": SMALL_3D, "dixon": SMALL_3D, "b0_dual_echo": SMALL_3D, "mp2rage": SMALL_3D,
+    "b1_afi": SMALL_3D, "b1_bloch_siegert": SMALL_3D, "dixon": SMALL_3D, "b0_dual_echo": SMALL_3D, "mp2rage": SMALL_3D,
     "look_locker": {"matrix": (16, 12), "points": 5, "TR": "2 s"}, "t2_flair": {"matrix": (16, 16)},
     "stir": {"matrix": (16, 16)}, "dsc_ge_epi": {"matrix": (16, 16), "repetitions": 3},
     "dce_golden_angle": {"matrix": 16, "partitions": 4, "spokes": 5, "dynamics": 2},
 }  # fmt: skip
-SPOILED = ["vfa_t1", "dce_spgr_3d", "dixon", "b0_dual_echo", "mp2rage", "look_locker", "dce_golden_angle"]
+SPOILED = [
+    "b1_bloch_siegert",
+    "vfa_t1",
+    "dce_spgr_3d",
+    "dixon",
+    "b0_dual_echo",
+    "mp2rage",
+    "look_locker",
+    "dce_golden_angle",
+]
 CARTESIAN = sorted(set(SMALL) - {"dce_golden_angle"})
 
 
@@ -144,6 +153,7 @@ def phantom(tmp_path_factory):
 @pytest.mark.parametrize(("name", "quantity", "error"), [
     ("b1_dam", "B1", 5e-3),  # edges of the object ring into its middle
     ("b1_afi", "B1", 1e-2),  # first order in TR/T1
+    ("b1_bloch_siegert", "B1", 5e-3),  # 0.5 %
     ("b0_dual_echo", "B0", 0.5),
     ("dixon", "B0", 0.5),
 ])  # fmt: skip

@@ -129,7 +129,8 @@ GRIDDED = {
 
 
 BUILT_ALIKE = {  # from parts that the sequences above hold, or held by tests of their own
-    "b0_dual_echo", "b1_afi", "b1_dam", "dce_golden_angle", "dce_spgr_3d", "dixon", "dsc_ge_epi", "dti_se_epi",
+    "b0_dual_echo", "b1_afi", "b1_bloch_siegert", "b1_dam", "dce_golden_angle", "dce_spgr_3d", "dixon", "dsc_ge_epi",
+    "dti_se_epi",
     "dwi_se_epi", "dwi_steam", "ivim", "look_locker", "mp2rage", "mrf_bssfp", "mrf_fisp", "ogse", "stir", "t2_flair",
     "t2_tse_coronal", "trse_epi", "vfa_t1",
 }  # fmt: skip

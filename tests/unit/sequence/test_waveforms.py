@@ -323,3 +323,22 @@ def test_bad_input_is_refused_with_its_remedy(make, message):
     with pytest.raises(SpecError) as caught:
         make()
     assert str(caught.value) == message
+
+
+def test_fermi_is_flat_with_soft_edges():
+    """Area and energy of a Fermi function are 2 t0 and 2 (t0 - edge), but for its cut tails."""
+    edge, duration = 0.2e-3, 8e-3
+    plateau = duration / 2 - math.log(1e3) * edge
+    shape = waveforms.fermi(duration=duration, edge=edge)
+    dt = np.diff(shape.edges)
+    assert np.sum(shape.samples.real * dt) == pytest.approx(2 * plateau, rel=1e-3)
+    assert np.sum(shape.samples.real**2 * dt) == pytest.approx(2 * (plateau - edge), rel=1e-3)
+    assert shape.samples.real[0] == pytest.approx(1e-3, rel=0.05)
+    assert shape.center == duration / 2
+
+
+def test_a_fermi_pulse_without_a_plateau_is_refused():
+    with pytest.raises(SpecError) as caught:
+        waveforms.fermi(duration=8e-3, edge=0.5e-3)
+    rule = "must be at most 449.047 us, or nothing is flat, but is 500 us."
+    assert str(caught.value) == f"{rule} Shorten the edge or take a longer pulse."
