@@ -14,7 +14,7 @@ from mrisim.source import KeyPath, Source, did_you_mean
 from mrisim.units import AREA, B_VALUE, FREQUENCY, GRADIENT, LENGTH, NUMBER, TIME, Dimension, parse
 
 QUANTITIES: Mapping[str, Dimension] = {
-    "TE": TIME, "TR": TIME, "TI": TIME, "echo_spacing": TIME, "duration": TIME,
+    "TE": TIME, "TR": TIME, "TI": TIME, "echo_spacing": TIME, "interval": TIME, "duration": TIME,
     "fov": LENGTH, "voxel": LENGTH, "thickness": LENGTH, "gap": LENGTH,
     "b_min": B_VALUE, "b_max": B_VALUE,
     "m0": AREA, "m1": AREA * TIME, "m2": AREA * TIME * TIME,

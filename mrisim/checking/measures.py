@@ -13,6 +13,7 @@ from mrisim.checking.exposure import Heat, Stimulation, gradient_rms
 from mrisim.constants import GAMMA_BAR
 from mrisim.events.blocks import Sequence
 from mrisim.events.diffusion import b_matrices
+from mrisim.events.moments import readout_instances
 from mrisim.units import AREA, B_VALUE, FREQUENCY, GRADIENT, LENGTH, NUMBER, TIME, Dimension, show
 
 SHARES = ("pns", "gradient_duty")
@@ -61,6 +62,7 @@ def measures(
             found["gap"] = (tuple((np.diff(positions) - fov[2]).round(9).tolist()), LENGTH)
     if coverage is not None:
         found |= _times(coverage)
+    found["interval"] = (_intervals(seq), TIME)
     if seq.blocks.adc.max(initial=-1) >= 0:
         b = np.trace(b_matrices(seq), axis1=1, axis2=2)
         b = b[np.isfinite(b)]
@@ -79,6 +81,15 @@ def _times(coverage: Coverage) -> dict[str, tuple[tuple[float, ...], Dimension]]
         column = coverage.moments[:, order]
         found[f"m{order}"] = (tuple(column[np.isfinite(column)].tolist()), dimension)
     return found
+
+
+def _intervals(seq: Sequence) -> tuple[float, ...]:
+    """Different times from the first sample of one repetition (label REP) to that of the next, shortest first [s]."""
+    if "REP" not in seq.blocks.labels:
+        return ()
+    readouts = readout_instances(seq)
+    _, first = np.unique(seq.blocks.labels["REP"][readouts.block], return_index=True)
+    return tuple(np.unique(np.diff(readouts.start[first]).round(6)).tolist())
 
 
 def _peak(seq: Sequence) -> float:

@@ -10,6 +10,7 @@ from mrisim.checking import check_sequence
 from mrisim.checking.limits import parse_limit
 from mrisim.cli import app
 from mrisim.errors import SpecError
+from mrisim.paths import library_files
 from mrisim.sequence import load_sequence
 from mrisim.sequence.files import load_source
 from mrisim.units import LENGTH, TIME
@@ -139,3 +140,32 @@ def test_protocols_have_limits_of_their_own(tmp_path):
     assert "3 errors" in result.output
     assert "T2W: fov: must be 120 mm to 200 mm, but is 220 mm." in result.output
     assert "T2W: thickness: must be exactly 3 mm, but is 4 mm." in result.output
+
+
+VIOLATIONS = {  # of the limits of PI-RADS 2.1 in the library's exam, each beyond its limit; few samples
+    "t2_axial": {"fov": "220 mm", "thickness": "4 mm", "matrix": [64, 32]},
+    "dwi": {"TR": "2.9 s", "TE": "95 ms", "fov": "230 mm", "matrix": [64, 64], "b": ["50 s/mm^2", "700 s/mm^2"]},
+    "dce": {"TR": "110 ms", "TE": "5.5 ms", "matrix": [16, 16, 2], "interval": "16 s", "dynamics": 3},
+}
+BROKEN = {
+    "t2_axial": ["fov", "thickness", "voxel"],
+    "dwi": ["TE", "TR", "b_max", "fov", "voxel"],
+    "dce": ["TE", "TR", "duration", "interval", "voxel"],
+}
+
+
+def test_every_limit_of_the_prostate_exam_fires(tmp_path):
+    """A copy of the exam in which each scan breaks each of its limits; of the exam itself, see the catalogue."""
+    data = yaml.safe_load(library_files("protocols")["prostate_mpmri"].read_text(encoding="utf-8"))
+    data = {**data, "scans": {name: data["scans"][name] for name in VIOLATIONS}, "maps": {}}
+    for name, changes in VIOLATIONS.items():
+        scan = data["scans"][name]
+        assert sorted(scan["limits"]) == BROKEN[name]
+        scan["set"] = {key: value for key, value in scan["set"].items() if key not in ("spacing", "TE")} | changes
+    path = tmp_path / "exam.yaml"
+    path.write_text(yaml.safe_dump(data, sort_keys=False))
+    result = mrisim("check", path)
+    assert result.exit_code == 1, result.output
+    for name, limits in BROKEN.items():
+        for limit in limits:
+            assert f"error [limit/{limit}] {name}: {limit}: must be" in result.output.replace("\n", " "), result.output
