@@ -17,6 +17,10 @@ TOLERANCE = 1e-5
 AGREE = 10 * TOLERANCE  # what is dropped at some dozens of pulses
 SMALL = {"matrix": 8}
 OF_THREE = {"matrix": (8, 6, 4)}
+TRAIN = {
+    "repetitions": 40,
+    "angle": "0 deg",
+}  # arms that turn end beside k = 0, each elsewhere: too many states
 SETTINGS = {
     "dce_golden_angle": {**SMALL, "dynamics": 1, "dummies": 20},
     "dce_spgr_3d": {**OF_THREE, "dynamics": 1, "dummies": 20},
@@ -25,8 +29,8 @@ SETTINGS = {
     "flash_3d": OF_THREE,
     "ivim": {**SMALL, "b": (1e7, 5e8)},
     "mprage": OF_THREE,
-    "mrf_bssfp": {**SMALL, "repetitions": 40},
-    "mrf_fisp": {**SMALL, "repetitions": 40},
+    "mrf_bssfp": {**SMALL, **TRAIN},
+    "mrf_fisp": {**SMALL, **TRAIN},
     "stir": {"matrix": 16},
     "t2_flair": {"matrix": 16},
     "t2_tse": {"matrix": 16},
