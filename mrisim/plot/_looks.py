@@ -18,14 +18,14 @@ _SHOWN_AS: dict[str, tuple[float, str]] = {
     "1": (1.0, ""),
 }
 _PER_MINUTE = ("Ktrans", "kep", "Fp", "PS", "CBF")
-_COLOURS = {"T1": "inferno", "T2": "viridis", "T2star": "viridis", "PD": "gray", "S0": "gray", "FA": "gray"}
+_COLOURS = {"T1": "inferno", "T2": "viridis", "T2star": "viridis", "PD": "gray", "S0": "gray", "FA": "gray", "HighB": "gray"}
 _COLOURS |= dict.fromkeys(("ADC", "MD", "AD", "RD", "D", "Dstar"), "cividis")
 _COLOURS |= dict.fromkeys(("Ktrans", "kep", "ve", "vp"), "magma")
 _COLOURS |= {"PDFF": "inferno", "B0": "RdBu_r", "B1": "PuOr_r"}
 _RANGE = {"FA": (0.0, 1.0), "PDFF": (0.0, 1.0), "B1": (0.7, 1.3)}
 _AROUND_ZERO = ("B0",)
 _ABSOLUTE = {"FA": 0.05, "f": 0.05, "PDFF": 0.05, "B0": 5.0, "B1": 0.05, "ve": 0.05, "vp": 0.02}
-_SPELLED = {"Dstar": "D*", "T2star": "T2*", "R2star": "R2*"}
+_SPELLED = {"HighB": "computed high b", "Dstar": "D*", "T2star": "T2*", "R2star": "R2*"}
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,12 @@ import numpy as np
 
 from mrisim.data import Image
 from mrisim.errors import ConsistencyError, Problem
+from mrisim.mapping.contrast import quantity
 from mrisim.mapping.diffusion import adc, ivim, kurtosis, tensor
 from mrisim.mapping.diffusion.weights import Powder, powder, shells
 from mrisim.mapping.method import Given, Method, Output, one_of
 from mrisim.mapping.separable import FitResult
+from mrisim.units import B_VALUE, parse
 
 _DIFFUSIVITY, _NUMBER = "m^2/s", "1"
 _WITHIN = ("te", "ti", "ts", "tr", "flip")  # must not change over a series
@@ -30,8 +32,11 @@ def _adc(given: Given) -> FitResult:
     mean = _powder(given)
     found = adc.fit_adc(mean.signal, mean.b, method=given.spec.get("method", "nonlinear"))
     trace, error = 3.0 * found["adc"], 3.0 * found.standard_error["adc"]
+    more = {"trace": trace}
+    if "b" in given.spec:
+        more["high_b"] = found["s0"] * np.exp(-parse(given.spec["b"], B_VALUE) * found["adc"])
     return FitResult(
-        maps={**found.maps, "trace": trace},
+        maps={**found.maps, **more},
         standard_error={**found.standard_error, "trace": error},
         converged=found.converged,
         residual=found.residual,
@@ -83,15 +88,28 @@ def _check_tensor(path: str, spec: Mapping[str, Any], image: Image) -> list[Prob
     return []
 
 
+def _check_adc(path: str, spec: Mapping[str, Any], image: Image) -> list[Problem]:
+    problems = _check_shells(2)(path, spec, image)
+    if path.endswith(".HighB") and "b" not in spec:
+        rule = "must be given for an image computed at a b value, but is not"
+        problems.append(Problem(rule, "Add b: 1400 s/mm^2", f"{path}.b"))
+    return problems
+
+
 _S0 = {"S0": Output(key="s0", unit=_NUMBER)}
 METHODS = {
     "adc": Method(
         run=_adc,
-        outputs={"ADC": Output(key="adc", unit=_DIFFUSIVITY), "Trace": Output(key="trace", unit=_DIFFUSIVITY), **_S0},
+        outputs={
+            "ADC": Output(key="adc", unit=_DIFFUSIVITY),
+            "Trace": Output(key="trace", unit=_DIFFUSIVITY),
+            "HighB": Output(key="high_b", unit=_NUMBER),
+            **_S0,
+        },
         setting="b_matrix",
         constant=_WITHIN,
-        options={"method": one_of(*adc.METHODS)},
-        check=_check_shells(2),
+        options={"method": one_of(*adc.METHODS), "b": quantity(B_VALUE, 0.0, 1e10)},
+        check=_check_adc,
     ),
     "tensor": Method(
         run=_tensor,

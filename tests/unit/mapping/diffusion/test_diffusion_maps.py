@@ -58,6 +58,14 @@ def test_adc_of_three_orthogonal_directions_is_a_third_of_the_trace() -> None:
         np.testing.assert_allclose(maps["Trace"].data, 3 * maps["ADC"].data, rtol=1e-12)
 
 
+def test_the_image_at_a_high_b_is_computed_from_the_others() -> None:
+    """That of a mean of three orthogonal directions: exp(-b ADC); against the series' own formula at that b."""
+    image = series([0.1, 0.8], np.eye(3))
+    computed = fit_maps(image, {"HighB": {"fit": "adc", "b": "1400 s/mm^2"}})["HighB"].data
+    played = np.abs(series([1.4], np.eye(3)).data[1:])
+    np.testing.assert_allclose(computed, np.exp(np.log(played).mean(axis=0)), rtol=1e-9)
+
+
 def test_kurtosis_and_ivim_come_from_the_same_images() -> None:
     image = series([0.05, 0.1, 0.5, 1.0, 2.0], np.eye(3))
     maps = fit_maps(
@@ -93,6 +101,7 @@ def test_kurtosis_and_ivim_come_from_the_same_images() -> None:
             DIRECTIONS[:1],
             "must have directions at each b value whose mean is the same",
         ),
+        ({"HighB": {"fit": "adc"}}, [1.0], np.eye(3), "maps.HighB.b: must be given for an image computed at a b value"),
         ({"ADC": {"fit": "adc", "method": "log"}}, [1.0], DIRECTIONS, "must be nonlinear or weighted, but is 'log'"),
     ],
 )
@@ -144,7 +153,7 @@ def test_table_against_the_truth_has_the_units_of_diffusion() -> None:
     rows = tissue_table(found, truth)
     assert [row.quantity for row in rows] == ["ADC"]  # the others have no truth, a truth of zero, or no single number
     cells = tissue_rows(rows).rows[0]
-    assert cells[:4] == ("ADC", "pvp 10", "324", "1.1 um^2/ms")  # 18 x 18: vials lose one voxel at their edge
+    assert cells[:4] == ("ADC", "pvp 10", "196", "1.1 um^2/ms")  # 14 x 14: three voxels less on each side
     assert cells[4].startswith("1.111 ± ")
     assert cells[4].endswith(" um^2/ms")
     assert cells[5] == "+1.0 %"
