@@ -17,6 +17,7 @@ from mrisim.plot.dce import concentration as concentration
 from mrisim.plot.dce import input_functions as input_functions
 from mrisim.plot.diagram import repetition as repetition
 from mrisim.plot.diagram import sequence as sequence
+from mrisim.plot.diffusion import between as between
 from mrisim.plot.diffusion import decay as decay
 from mrisim.plot.diffusion import direction_comparison as direction_comparison
 from mrisim.plot.diffusion import directions as directions
@@ -40,6 +41,7 @@ from mrisim.plot.spins import magnetisation as magnetisation
 __all__ = [
     "Compared",
     "Drawn",
+    "between",
     "bloch_animation",
     "bloch_sphere",
     "colour_table",

@@ -45,7 +45,7 @@ def image(img: Image, *, slice_index: int | None = None, phase: bool = False, ti
     if img.grid.thickness is None and nz > 4 and slice_index is None and len(img.data) == 1:
         return _planes(img, phase, title)
     pictures = [_phase(data[index]) if phase else np.abs(data[index]) for data in img.data]
-    captions = [caption_of(img.coordinates, row) for row in range(len(pictures))]
+    captions, common = _captions(img)
     rows = -(-len(pictures) // _COLUMNS)
     columns = -(-len(pictures) // rows)
     panel = 4.4 if columns == 1 else style.PAGE_WIDTH / columns
@@ -63,8 +63,20 @@ def image(img: Image, *, slice_index: int | None = None, phase: bool = False, ti
     bar = figure.colorbar(shown, ax=axes, shrink=0.8, pad=0.01, aspect=30)
     bar.set_label("phase / rad" if phase else "signal" if img.unit == "1" else f"signal / {img.unit}")
     bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
-    figure.suptitle(title or img.name, x=0.01, ha="left", fontweight="bold", fontsize=10)
+    head = "   ".join(part for part in (title or img.name, common) if part)
+    figure.suptitle(head, x=0.01, ha="left", fontweight="bold", fontsize=10)
     return figure
+
+
+def _captions(img: Image) -> tuple[list[str], str]:
+    """Caption of each contrast; of three and more only what differs, and what they have in common."""
+    count = len(img.data)
+    if count < 3:
+        return [caption_of(img.coordinates, row) for row in range(count)], ""
+    same = {name for name, values in img.coordinates.items() if values.ndim == 1 and np.ptp(values) < 1e-9}
+    differ = {name: values for name, values in img.coordinates.items() if name not in same}
+    shared = {name: img.coordinates[name] for name in same}
+    return [caption_of(differ, row) for row in range(count)], caption_of(shared, 0).replace("\n", " · ")
 
 
 def _phase(data: np.ndarray) -> np.ndarray:
