@@ -99,7 +99,7 @@ def render(page: Page) -> str:
         True
     """
     style = _own_file("page.css")
-    facts = "".join(f"<div><dt>{_e(label)}</dt><dd>{_e(value)}</dd></div>" for label, value in page.facts)
+    facts = "".join(f"<div><dt>{_e(label)}</dt><dd>{_breaks(value)}</dd></div>" for label, value in page.facts)
     links = "".join(f'<a href="#s{i}">{_e(section.title)}</a>' for i, section in enumerate(page.sections))
     body = "\n".join(_section(i, section) for i, section in enumerate(page.sections))
     return (
@@ -125,6 +125,11 @@ def _script(page: Page) -> str:
 
 def _e(text: str) -> str:
     return html.escape(text)
+
+
+def _breaks(text: str) -> str:
+    """A name that may go on in the next line after an underscore."""
+    return _e(text).replace("_", "_<wbr>")
 
 
 def _section(index: int, section: Section) -> str:

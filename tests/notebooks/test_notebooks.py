@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -39,3 +40,25 @@ def test_begins_with_a_question_and_ends_with_exercises(path: Path) -> None:
     assert "**Question.**" in cells[0].source
     assert cells[-1].source.startswith("## Exercises")
     assert any("assert " in cell.source for cell in cells if cell.kind == "code")
+
+
+def test_sliders_redraw_and_are_left_out_where_there_are_none(monkeypatch) -> None:
+    sys.path.insert(0, str(FOLDER))
+    try:
+        from knobs import slide
+    finally:
+        sys.path.remove(str(FOLDER))
+    drawn: list[dict] = []
+    made: dict[str, dict] = {}
+
+    def interact(draw, **sliders) -> None:
+        made.update(sliders)
+        draw(**{name: slider["max"] for name, slider in sliders.items()})
+
+    widgets = types.SimpleNamespace(FloatSlider=lambda **settings: settings, interact=interact)
+    monkeypatch.setitem(sys.modules, "ipywidgets", widgets)
+    assert slide(lambda **knobs: drawn.append(knobs), D=(0.0, 5.0, 1.0)) is None
+    assert (made["D"]["min"], made["D"]["max"], made["D"]["value"]) == (0.0, 5.0, 1.0)
+    assert drawn == [{"D": 5.0}]
+    monkeypatch.setitem(sys.modules, "ipywidgets", None)  # as if it were not installed
+    assert slide(lambda **knobs: knobs, D=(0.0, 5.0, 1.0)) == {"D": 1.0}

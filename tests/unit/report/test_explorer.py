@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from mrisim.report import Explorer, Folds, Page, Picture, Section, Table, render
 from mrisim.report.packed import pack, quantise, unpack
 from mrisim.report.pictures import embedded
 from mrisim.report.sequence import Sample, describe, follow_times
-from mrisim.report.stacks import Panel, Stack
+from mrisim.report.stacks import MOST_VOXELS, Panel, Stack
 from mrisim.report.stacks import describe as describe_stacks
 
 STILL = (Picture(png=b"", caption="still"),)
@@ -126,3 +127,12 @@ def test_a_table_says_its_groups_once():
     table = Table(head=("map", "tissue"), rows=rows, once=("map",))
     text = render(Page(title="", subtitle="", facts=(), sections=(Section(title="", content=(table,)),)))
     assert re.findall(r'<td class="again">(.*?)</td>', text) == ["T1"]  # still there to be read aloud
+
+
+def test_the_largest_stacks_leave_room_below_five_megabytes():
+    """All voxels that a page may hold, of noise alone, are no more than the two bytes of each."""
+    share = MOST_VOXELS // 16
+    noise = np.abs(np.random.default_rng(2).normal(0.2, 0.1, (share // 1600, 1, 40, 40)))
+    (kept,) = describe_stacks((replace(stack(noise), panels=(Panel(name="magnitude", data=noise),)),), most=share)
+    assert kept["shape"] == list(noise.shape)
+    assert 16 * len(kept["panels"][0]["data"]) < 4.3e6  # 2 bytes a voxel, 4 characters for 3 bytes
