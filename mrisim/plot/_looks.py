@@ -18,7 +18,8 @@ _SHOWN_AS: dict[str, tuple[float, str]] = {
     "1": (1.0, ""),
 }
 _PER_MINUTE = ("Ktrans", "kep", "Fp", "PS", "CBF")
-_COLOURS = {"T1": "inferno", "T2": "viridis", "T2star": "viridis", "PD": "gray", "S0": "gray", "FA": "gray", "HighB": "gray"}
+_COLOURS = {"T1": "inferno", "T2": "viridis", "T2star": "viridis", "PD": "gray", "S0": "gray", "FA": "gray"}
+_COLOURS |= {"HighB": "gray"}
 _COLOURS |= dict.fromkeys(("ADC", "MD", "AD", "RD", "D", "Dstar"), "cividis")
 _COLOURS |= dict.fromkeys(("Ktrans", "kep", "ve", "vp"), "magma")
 _COLOURS |= {"PDFF": "inferno", "B0": "RdBu_r", "B1": "PuOr_r"}
