@@ -80,7 +80,7 @@ def test_files_hold_what_the_result_holds(exam):
 def test_the_report_stands_alone(exam):
     page = (exam.folder / "report.html").read_text(encoding="utf-8")
     assert page.startswith("<!DOCTYPE html>")
-    assert not re.search(r"(?:src|href)=\"(?!data:image/png;base64,|#)", page)
+    assert not re.search(r"(?:src|href)=\"(?!data:image/(?:png|webp);base64,|#)", page)
     assert "@import" not in page
     assert "url(" not in page
     assert page.count("<img") == len(list((exam.folder / "figures").iterdir()))

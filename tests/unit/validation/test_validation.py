@@ -213,7 +213,7 @@ def test_json(mixed, tmp_path):
 
 def test_html(mixed, tmp_path):
     text = write_html(mixed, tmp_path / "v.html").read_text("utf-8")
-    assert text.count("data:image/png;base64,") == 2
+    assert text.count("data:image/webp;base64,") == 2
     assert "echo[0].center  =  i * pd * sin(flip * b1)" in text
     assert [section.title for section in page(mixed).sections] == ["Summary", "Hard pulse: sine", "Hard pulse: cosine"]
 
