@@ -190,3 +190,20 @@ def test_fat_fraction_and_decay_of_mixtures_from_six_echoes():
     np.testing.assert_allclose(maps["PDFF"].data[1, 1, 1:], share, atol=5e-3)
     np.testing.assert_allclose(maps["R2star"].data[1, 1, 1:], rate, rtol=1e-2)
     np.testing.assert_allclose(maps["B0"].data[1, 1, 1:], df * place, atol=1.0)
+
+
+@pytest.mark.parametrize(("name", "options", "error"), [
+    ("mp2rage", {"matrix": [8, 8, 4], "fov": ["160 mm", "160 mm", "80 mm"]}, 0.012),  # one repetition before the first line
+    ("look_locker", {"matrix": [8, 4], "fov": ["160 mm", "80 mm"]}, 2e-3),
+    ("vfa_t1", {"matrix": [8, 2, 2], "fov": ["160 mm", "40 mm", "40 mm"]}, 2e-3),
+])  # fmt: skip
+def test_t1_of_points_with_pulses_as_played(name, options, error):
+    """Seven tissues side by side, T2 of 80 ms; by the fit that the sequence names, or by variable flips."""
+    t1 = np.array([0.3, 0.6, 0.9, 1.0, 1.1, 1.2, 1.4])
+    place = np.stack([(np.arange(7) - 3) * 20e-3, 0 * t1, 0 * t1], axis=1)
+    points = mr.Phantom.from_arrays(position=place, t1=t1, t2=0.08, field=3.0)
+    image = mr.reconstruct(mr.simulate(load_sequence(name, **options), points, spoiling="ideal", dtype="float64"))
+    asked = {"T1": {"fit": "variable_flip"}} if name == "vfa_t1" else None
+    (fit,) = mr.fit_maps(image, asked).values()
+    middle = [n // 2 for n in fit.data.shape[:2]]
+    np.testing.assert_allclose(fit.data[middle[0], middle[1], 1:], t1, rtol=error)
