@@ -193,7 +193,7 @@ def test_fat_fraction_and_decay_of_mixtures_from_six_echoes():
 
 
 @pytest.mark.parametrize(("name", "options", "error"), [
-    ("mp2rage", {"matrix": [8, 8, 4], "fov": ["160 mm", "160 mm", "80 mm"]}, 0.012),  # one repetition before the first line
+    ("mp2rage", {"matrix": [8, 8, 4], "fov": ["160 mm", "160 mm", "80 mm"]}, 0.012),  # one dummy repetition
     ("look_locker", {"matrix": [8, 4], "fov": ["160 mm", "80 mm"]}, 2e-3),
     ("vfa_t1", {"matrix": [8, 2, 2], "fov": ["160 mm", "40 mm", "40 mm"]}, 2e-3),
 ])  # fmt: skip
