@@ -77,6 +77,12 @@ def nufft_time(
     return (spins + samples) * per_point + rates.grid * grid * np.log2(max(grid, 2.0))
 
 
+def matrix_time(readout: ReadoutClass, rows: int, spins: int, coils: int = 1, rates: Rates = RATES) -> float:
+    """Time of all rows of a class by a matrix [s]; arguments as in `times`."""
+    made = _entries(readout, rows * coils) * rates.entry
+    return spins * (made + len(readout.delay) * coils * rows * rates.product)
+
+
 def times(
     readout: ReadoutClass,
     rows: int,
@@ -112,9 +118,8 @@ def times(
     cycles = _cycles(np.asarray(readout.k), position)
     transforms = rows * coils * terms * nufft_time(spins - outer, samples, cycles, 0.4 * tolerance, rates)
     once = rates.setup + spins * terms * rates.factor
-    made = _entries(readout, rows * coils) * rates.entry
-    matrix = spins * (made + samples * coils * rows * rates.product)
     once = once / shared + spins * rates.place
+    matrix = matrix_time(readout, rows, spins, coils, rates)
     return {"matrix": matrix, "nufft": transforms + once + outer * samples * rates.direct}
 
 
@@ -142,6 +147,10 @@ def choose(
         ('nufft', 'matrix')
     """
     if rows * coils * (len(position) if spins is None else spins) * len(readout.delay) < _LEAST_WORK:
+        return "matrix"
+    all_spins = len(position) if spins is None else spins
+    fewest = expected_terms(0.0, 0.0, tolerance)
+    if rows * coils * fewest * all_spins * rates.point > matrix_time(readout, rows, all_spins, coils, rates):
         return "matrix"
     found = times(readout, rows, position, df, tolerance, spins=spins, coils=coils, shared=shared, rates=rates)
     return "nufft" if found["nufft"] < found["matrix"] else "matrix"
@@ -208,7 +217,7 @@ def calibrate(spins: int = 65_536, samples: int = 512) -> Rates:
     train, placed = matrix.place_train(readout, np.dtype(np.float32)), split(position, np.dtype(np.float32))
     rates = jnp.zeros(spins, jnp.float32)
     rows = 64
-    emitted = jnp.asarray(generator.normal(size=(rows, 2, spins)), jnp.float32)
+    emitted = jnp.asarray(generator.normal(size=(rows, spins)), jnp.complex64)
 
     def build():
         return jax.block_until_ready(matrix.encoder(train, placed, rates, rates))

@@ -82,11 +82,12 @@ def _is_even(values: Float[np.ndarray, " samples"]) -> bool:
     return bool(np.abs(values - steps).max() <= 1e-10 * max(1.0, np.abs(values).max()))
 
 
-Phasors = tuple[Float[Array, "samples spins"], Float[Array, "samples spins"]]  # real and imaginary part
+Planes = tuple[Float[Array, "samples spins"], Float[Array, "samples spins"]]  # real and imaginary part
+Parts = tuple[Float[Array, "samples spins"], Float[Array, "samples spins"], Float[Array, "samples spins"]]  # and sum
 
 
 @jax.jit
-def _phasors(samples: Samples, position: Split, df: Array, r2: Array) -> Phasors:
+def _phasors(samples: Samples, position: Split, df: Array, r2: Array) -> Planes:
     """exp(-tau r2) exp(-2 pi i (df tau + k · r)) times the receiver's phasor.
 
     One sample after the other: XLA would else compute each phasor anew for each of its uses, which are many.
@@ -100,65 +101,69 @@ def _phasors(samples: Samples, position: Split, df: Array, r2: Array) -> Phasors
     return jax.lax.map(one, samples._replace(k=jax.tree.map(lambda v: jnp.moveaxis(v, 1, 0), samples.k)))
 
 
+def factors(train: Train, position: Split, df: Array, r2: Array) -> tuple[Planes, Parts]:
+    """Phasors of the coarse samples of a train that has both, and those of the fine ones as a matrix."""
+    coarse, fine = (_phasors(part, position, df, r2) for part in (train.coarse, train.fine or train.coarse))
+    return coarse, (*fine, fine[0] + fine[1])
+
+
+def encoder(train: Train, position: Split, df: Array, r2: Array) -> Parts:
+    """Matrix of a readout class for a chunk of spins: real part, imaginary part, and their sum."""
+    coarse = _phasors(train.coarse, position, df, r2)
+    if train.fine is None:
+        return *coarse, coarse[0] + coarse[1]
+    return _expand(coarse, _phasors(train.fine, position, df, r2))
+
+
 @jax.jit
-def _expand(coarse: Phasors, fine: Phasors) -> Phasors:
+def _expand(coarse: Planes, fine: Planes) -> Parts:
     """All products of both, coarse outside."""
     (a, b), (c, d) = ((v[:, None] for v in coarse), (v[None] for v in fine))
     shape = (-1, coarse[0].shape[1])
-    return (a * c - b * d).reshape(shape), (a * d + b * c).reshape(shape)
-
-
-def factors(train: Train, position: Split, df: Array, r2: Array) -> tuple[Phasors, Phasors]:
-    """Phasors of the coarse and of the fine samples, of a train that has both."""
-    return _phasors(train.coarse, position, df, r2), _phasors(train.fine or train.coarse, position, df, r2)
-
-
-def encoder(train: Train, position: Split, df: Array, r2: Array) -> Phasors:
-    """Matrix of a readout class for a chunk of spins: real and imaginary part."""
-    coarse = _phasors(train.coarse, position, df, r2)
-    return coarse if train.fine is None else _expand(coarse, _phasors(train.fine, position, df, r2))
+    real, imag = (a * c - b * d).reshape(shape), (a * d + b * c).reshape(shape)
+    return real, imag, real + imag
 
 
 @jax.jit
 def encode(
-    emitted: Float[Array, "steps 2 spins"], rows: Int[Array, " rows"], matrix: Phasors
-) -> Float[Array, "rows 2 samples"]:
-    """Samples of the rows of one class: real and imaginary part."""
+    emitted: Complex[Array, "steps spins"], rows: Int[Array, " rows"], matrix: Parts
+) -> Complex[Array, "rows samples"]:
+    """Samples of the rows of one class."""
     return _product(emitted[rows], matrix)
 
 
 @jax.jit
 def encode_few(
-    emitted: Float[Array, "steps 2 spins"], rows: Int[Array, " rows"], coarse: Phasors, fine: Phasors
-) -> Float[Array, "rows 2 samples"]:
+    emitted: Complex[Array, "steps spins"], rows: Int[Array, " rows"], coarse: Planes, fine: Parts
+) -> Complex[Array, "rows samples"]:
     """As `encode`, for few rows: the coarse phasors go to the magnetisation, the fine ones are the matrix."""
-    m = emitted[rows]
-    x, y = m[:, 0, None], m[:, 1, None]
-    real, imag = x * coarse[0] - y * coarse[1], x * coarse[1] + y * coarse[0]  # rows, a, spins
-    turned = jnp.stack([real, imag], axis=2).reshape(-1, 2, m.shape[2])
-    samples = _product(turned, fine).reshape(len(m), -1, 2, fine[0].shape[0])
-    return samples.swapaxes(1, 2).reshape(len(m), 2, -1)
+    turned = emitted[rows][:, None] * jax.lax.complex(*coarse)  # rows, coarse samples, spins
+    samples = _product(turned.reshape(-1, turned.shape[2]), fine)
+    return samples.reshape(len(turned), -1)
 
 
-def _product(m: Float[Array, "rows 2 spins"], matrix: Phasors) -> Float[Array, "rows 2 samples"]:
-    """Complex product by two real ones, of twice the rows."""
-    flat = m.reshape(2 * m.shape[0], -1)
-    (a, c), (b, d) = (
-        jnp.moveaxis(jnp.matmul(flat, part.T, precision=_HIGHEST).reshape(m.shape[0], 2, -1), 1, 0) for part in matrix
+def _product(m: Complex[Array, "rows spins"], matrix: Parts) -> Complex[Array, "rows samples"]:
+    """Complex product by three real ones.
+
+    Source:
+        Gauss's three products in place of four; Knuth, The Art of Computer Programming 2, 4.6.4, exercise 41.
+    """
+    real, imag, both = (
+        jnp.matmul(part, factor.T, precision=_HIGHEST)
+        for part, factor in zip((m.real, m.imag, m.real + m.imag), matrix, strict=True)
     )
-    return jnp.stack([a - d, b + c], axis=1)
+    return jax.lax.complex(real - imag, both - real - imag)
 
 
 @jax.jit
 def receive(
-    emitted: Float[Array, "steps 2 spins"], rows: Int[Array, " rows"], sensitivity: Complex[Array, " spins"]
-) -> Float[Array, "rows 2 spins"]:
+    emitted: Complex[Array, "steps spins"], rows: Int[Array, " rows"], sensitivity: Complex[Array, " spins"]
+) -> Complex[Array, "rows spins"]:
     """Magnetisation of some rows as one coil sees it."""
-    x, y, a, b = emitted[rows, 0], emitted[rows, 1], sensitivity.real, sensitivity.imag
-    return jnp.stack([x * a - y * b, x * b + y * a], axis=1)
+    return emitted[rows] * sensitivity
 
 
 @partial(jax.jit, static_argnames="size")
-def sum_runs(emitted: Float[Array, "steps 2 spins"], size: int) -> Float[Array, "steps 2 runs"]:
+def sum_runs(emitted: Complex[Array, "steps spins"], size: int) -> Complex[Array, "steps runs"]:
     """Sum over runs of spins that the encoding cannot tell apart; member j of run i is spin j · n_runs + i."""
-    return emitted.reshape(*emitted.shape[:2], size, -1).sum(axis=2)
+    return emitted.reshape(len(emitted), size, -1).sum(axis=1)

@@ -13,14 +13,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mrisim._types import Array, Bool, Float, Int
+from mrisim._types import Array, Bool, Complex, Float, Int
 from mrisim.data import Phantom
 from mrisim.physics import bloch
-from mrisim.physics.phase import Split, product, split
+from mrisim.physics.phase import Split, phasor, product, split
 from mrisim.program import Program, PulseTable, StepTable, Waveform
 
 _GROUP_SIZES = (1, 4, 8, 16)  # intervals between relaxations; each size compiles once
 _BLOCK = 64  # intervals of a pulse that one compiled call runs: what they need stays in the cache
+_MOST_SHARED = 8  # precessions that a segment of steps repeats, found once for each spin
+
+State = tuple[Complex[Array, " spins"], Float[Array, " spins"]]  # M⁺ and Mz, relative to equilibrium
 
 
 class Spins(NamedTuple):
@@ -44,6 +47,14 @@ class Extra(NamedTuple):
     seen: Float[Array, "steps curves"]  # exponent of what is lost at the center of the step's readout [1]
 
 
+class Shared(NamedTuple):
+    """The few different precessions of a segment of steps."""
+
+    which: Int[Array, " steps"]
+    duration: Float[Array, " different"]
+    moment: Split  # (different, 3)
+
+
 class Steps(NamedTuple):
     """A segment of a step table on the device."""
 
@@ -59,6 +70,7 @@ class Steps(NamedTuple):
     extra: Extra | None = None
     weighting: Float[Array, "steps 6"] | None = None  # b-matrix of the readout, off-diagonal parts twice [1e9 s/m²]
     echo_only: Bool[Array, " steps"] | None = None  # whether the pulse passes nothing but the mirrored phase
+    shared: Shared | None = None  # where the segment repeats its precessions, and tissue does not change
 
 
 def _library(tree: object):
@@ -95,6 +107,25 @@ def place_steps(steps: StepTable, pulses: PulseTable, spoil: bool, dtype: np.dty
         delay=steps.readout_delay.astype(dtype),
         readout_moment=split(steps.readout_moment, dtype),
     )
+
+
+def share_precessions(steps: StepTable, dtype: np.dtype) -> Shared | None:
+    """The different precessions of a segment of steps; None where they are many.
+
+    Their number is a power of two, the last one repeated, so that a sweep compiles once.
+
+    Args:
+        steps: The segment, on the host.
+        dtype: Precision of the device.
+    """
+    table = np.column_stack([steps.duration, steps.moment])
+    different, which = np.unique(table, axis=0, return_inverse=True)
+    size = 1 << (len(different) - 1).bit_length()
+    if size > min(_MOST_SHARED, len(table) // 4):
+        return None
+    different = np.pad(different, ((0, size - len(different)), (0, 0)), mode="edge")
+    moment = split(different[:, 1:], dtype)
+    return Shared(which.reshape(-1).astype(np.int32), different[:, 0].astype(dtype), moment)
 
 
 def directions_of(waveform: Waveform) -> Float[Array | np.ndarray, "directions 3"]:
@@ -292,76 +323,94 @@ def first_of_runs(spins: Spins, size: int) -> Spins:
 
 
 @jax.jit
-def init(spins: Spins, initial: Float[Array, "spins 3"] | None = None) -> bloch.Vector:
+def init(spins: Spins, initial: Float[Array, "spins 3"] | None = None) -> State:
     """Equilibrium, or the magnetisation given."""
     if initial is None:
         zero = jnp.zeros_like(spins.df)
-        return zero, zero, jnp.ones_like(spins.df)
-    return tuple(jnp.asarray(initial[:, i], spins.df.dtype) for i in range(3))  # type: ignore[return-value]
+        return jax.lax.complex(zero, zero), jnp.ones_like(spins.df)
+    x, y, z = (jnp.asarray(initial[:, i], spins.df.dtype) for i in range(3))
+    return jax.lax.complex(x, y), z
 
 
-def apply_pulse(m: bloch.Vector, step: Steps, propagators: Float[Array, "pulses 4 3 spins"]) -> bloch.Vector:
+def apply_pulse(m: State, step: Steps, propagators: Float[Array, "pulses 4 3 spins"]) -> State:
     """The pulse of a step: into its frame, through its propagator, out again."""
-    m = (m[0] * step.keep, m[1] * step.keep, m[2])
     columns = jax.lax.dynamic_index_in_dim(propagators, step.pulse, keepdims=False)
-    m = bloch.turn(m, step.before)
-    found = bloch.apply(columns, m)
+    turned = m[0] * (step.keep * phasor(step.before))
+    came = (turned.real, turned.imag, m[1])
+    found = bloch.apply(columns, came)
     if step.echo_only is not None:
-        found = jax.lax.cond(step.echo_only, lambda: bloch.mirrored(columns, m, found), lambda: found)
-    return bloch.turn(found, step.after)
+        found = jax.lax.cond(step.echo_only, lambda: bloch.mirrored(columns, came, found), lambda: found)
+    return jax.lax.complex(found[0], found[1]) * phasor(step.after), found[2]
 
 
-def precess(m: bloch.Vector, step: Steps, spins: Spins) -> bloch.Vector:
+def precess(m: State, step: Steps, spins: Spins) -> State:
     """The free precession of a step."""
     r1, r2 = spins.r1, spins.r2
     if step.extra is not None:
         r1, r2 = r1 + step.extra.r1[spins.curve], r2 + step.extra.r2[spins.curve]
-    return bloch.precess(m, step.duration, step.moment, spins.position, spins.df, r1, r2)
+    return _precessed(m, *bloch.precession(step.duration, step.moment, spins.position, spins.df, r1, r2))
 
 
-def observe(m: bloch.Vector, step: Steps, spins: Spins) -> Float[Array, "2 spins"]:
-    """Weighted transverse magnetisation at the first sample of the step's readout: real and imaginary part."""
+def _precessed(m: State, turn: Complex[Array, " spins"], recovered: Float[Array, " spins"]) -> State:
+    return m[0] * turn, m[1] + (1 - m[1]) * recovered
+
+
+def observe(m: State, step: Steps, spins: Spins) -> Complex[Array, " spins"]:
+    """Weighted transverse magnetisation at the first sample of the step's readout."""
     phase = product(step.readout_moment, spins.position) + spins.df * step.delay
     scale = bloch.decay(step.delay * spins.r2) * spins.weight
     if step.extra is not None:
         scale = scale * bloch.decay(step.extra.seen[spins.curve])
     if step.weighting is not None and spins.diffusion is not None:
         scale = scale * bloch.decay(jnp.sum(step.weighting[:, None] * spins.diffusion, axis=0))
-    x, y, _ = bloch.turn((m[0] * scale, m[1] * scale, m[2]), -phase)
-    return jnp.stack([x, y])
+    return m[0] * phasor(-phase, scale)
 
 
-def _through_pulse(m: bloch.Vector, step: Steps, propagators: Array) -> bloch.Vector:
+def _through_pulse(m: State, step: Steps, propagators: Array) -> State:
     return jax.lax.cond(step.pulse >= 0, lambda m: apply_pulse(m, step, propagators), lambda m: m, m)
 
 
 @jax.jit
 def evolve(
-    m: bloch.Vector, steps: Steps, propagators: Float[Array, "pulses 4 3 spins"], spins: Spins
-) -> tuple[bloch.Vector, Float[Array, "steps 2 spins"]]:
+    m: State, steps: Steps, propagators: Float[Array, "pulses 4 3 spins"], spins: Spins
+) -> tuple[State, Complex[Array, "steps spins"]]:
     """Run a segment of steps; emit the magnetisation at each readout, zeros elsewhere.
 
     For a gradient, the state before each step is remembered and the rest of the step is computed again.
     """
+    table = None if steps.shared is None else _table(steps.shared, spins)
 
     def body(m, step):
         m = _through_pulse(m, step, propagators)
         emitted = jax.lax.cond(
-            step.readout, lambda m: observe(m, step, spins), lambda m: jnp.zeros((2, *m[0].shape), m[0].dtype), m
+            step.readout, lambda m: observe(m, step, spins), lambda m: jnp.zeros_like(m[0]), m
         )
-        return precess(m, step, spins), emitted
+        if table is None:
+            return precess(m, step, spins), emitted
+        row = (jax.lax.dynamic_index_in_dim(part, step.shared, keepdims=False) for part in table)
+        return _precessed(m, *row), emitted
 
-    return jax.lax.scan(jax.checkpoint(body, prevent_cse=False), m, steps)
+    rows = steps if steps.shared is None else steps._replace(shared=steps.shared.which)
+    return jax.lax.scan(jax.checkpoint(body, prevent_cse=False), m, rows)
+
+
+def _table(shared: Shared, spins: Spins) -> tuple[Complex[Array, "different spins"], Float[Array, "different spins"]]:
+    """Each of the different precessions, for every spin."""
+
+    def one(row: tuple[Array, Split]) -> tuple[Array, Array]:
+        return bloch.precession(*row, spins.position, spins.df, spins.r1, spins.r2)
+
+    return jax.lax.map(one, (shared.duration, shared.moment))
 
 
 @jax.jit
 def follow(
-    m: bloch.Vector, steps: Steps, propagators: Float[Array, "pulses 4 3 spins"], spins: Spins
-) -> tuple[bloch.Vector, Float[Array, "steps 3 spins"]]:
+    m: State, steps: Steps, propagators: Float[Array, "pulses 4 3 spins"], spins: Spins
+) -> tuple[State, Float[Array, "steps 3 spins"]]:
     """Run a segment of steps; emit the magnetisation at the start of each, before its pulse."""
 
     def body(m, step):
         after = _through_pulse(m, step, propagators)
-        return precess(after, step, spins), jnp.stack(m)
+        return precess(after, step, spins), jnp.stack([m[0].real, m[0].imag, m[1]])
 
     return jax.lax.scan(body, m, steps)

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from mrisim._types import Array, Float
-from mrisim.physics.phase import Split, cos_sin, product
+from mrisim._types import Array, Complex, Float
+from mrisim.physics.phase import Split, cos_sin, phasor, product
 
 Vector = tuple[Float[Array, " spins"], Float[Array, " spins"], Float[Array, " spins"]]
 Quaternion = tuple[Float[Array, " spins"], Vector]
@@ -76,16 +76,14 @@ def decay(exponent: Array) -> Array:
     return jnp.where(exponent > _GONE, 0.0, jnp.exp(-exponent))
 
 
-def relax(m: Vector, dt: Array, r1: Array, r2: Array, equilibrium: float = 1.0) -> Vector:
-    """Relax for dt: transverse by exp(-dt r2), longitudinal towards the equilibrium."""
-    e1, e2 = decay(dt * r1), decay(dt * r2)
-    recovery = -jnp.expm1(-dt * r1) * equilibrium if equilibrium else 0.0
-    return m[0] * e2, m[1] * e2, m[2] * e1 + recovery
+def precession(
+    tau: Array, k: Split, position: Split, df: Array, r1: Array, r2: Array
+) -> tuple[Complex[Array, " spins"], Float[Array, " spins"]]:
+    """Free precession in closed form: what M⁺ is multiplied by, and the share of 1 - Mz that recovers.
 
-
-def precess(m: Vector, tau: Array, k: Split, position: Split, df: Array, r1: Array, r2: Array) -> Vector:
-    """Free precession and relaxation in closed form: M⁺ → M⁺ exp(-tau r2) exp(-2 pi i (df tau + k · r))."""
-    return turn(relax(m, tau, r1, r2), -(product(k, position) + _offset_phase(df, tau)))
+    The first is exp(-tau r2) exp(-2 pi i (df tau + k · r)), the second 1 - exp(-tau r1): small numbers keep their digits.
+    """
+    return phasor(-(product(k, position) + _offset_phase(df, tau)), decay(tau * r2)), -jnp.expm1(-tau * r1)
 
 
 def _offset_phase(df: Array, tau: Array) -> Array:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mrisim._types import Array, Float
+from mrisim._types import Array, Complex, Float
 
 _SPLIT_BITS = 12  # half of the 24 bits of a float32 mantissa: the product of two such halves is exact
 
@@ -84,3 +85,9 @@ def cos_sin(cycles: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Flo
     y = x - 0.5 * half_turns
     y2 = y * y
     return sign * _polynomial(_COS, y2), sign * y * _polynomial(_SIN, y2)
+
+
+def phasor(cycles: Float[Array, "*shape"], length: Float[Array, "*shape"] | float = 1.0) -> Complex[Array, "*shape"]:
+    """length · exp(2 pi i cycles), one number per element: XLA's CPU backend would compute the phase of two anew."""
+    cosine, sine = cos_sin(cycles)
+    return jax.lax.complex(cosine * length, sine * length)

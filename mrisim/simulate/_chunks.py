@@ -10,9 +10,10 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import jax
 import numpy as np
@@ -30,9 +31,12 @@ from mrisim.simulate._trains import Trains
 from mrisim.simulate.pathway import Pathway
 
 _LANES = 64
-_FEW = 16  # chunks, where there are no more spins than these hold
+_FEW = 8  # chunks, where there are no more spins than these hold
+_LEAST = 4096  # spins of a chunk, where there are as many: each costs the interpreter a millisecond
+_REMEMBERED = 1 << 21  # samples of a program whose segments are kept while it lives
 _COMPILED: set[tuple[object, ...]] = set()  # what has run once in this process: its chunks need not wait for the first
 _GPU_CHUNK = 1 << 17
+_SEGMENTS: WeakKeyDictionary[Program, dict[Any, tuple[Segment, ...]]] = WeakKeyDictionary()  # of the last run of each
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -44,6 +48,16 @@ class Segment:
     where: tuple[Int[np.ndarray, "readouts rows samples"], ...]  # of each group; n_samples for nowhere
     kept: Int[np.ndarray, " kept"]  # steps whose magnetisation is handed over
     rows: tuple[tuple[int, np.ndarray], ...]  # of them, in order: readout class, and rows of that class
+    _placed: dict[Any, Segment] = field(default_factory=dict)
+
+    def on(self, device: Any) -> Segment:
+        """The same on a device, put there once."""
+        if device not in self._placed:
+            put = partial(jax.device_put, device=device)
+            self._placed[device] = replace(
+                self, steps=put(self.steps), groups=put(self.groups), kept=put(self.kept), _placed={}
+            )
+        return self._placed[device]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -105,32 +119,18 @@ def prepare(
         extra: What a contrast agent adds in each step.
         pathway: Along which diffusion acts.
     """
-    length = _round_up(-(-program.n_steps // -(-program.n_steps // SEGMENT)), 8)
-    segments = []
-    for start in range(0, program.n_steps, length):
-        steps = bloch.place_steps(slice_steps(program.steps, start, length), program.pulses, spoil, dtype)
-        if extra is not None:
-            steps = steps._replace(extra=bloch.Extra(*(_cut(part, start, length, dtype) for part in extra)))
-        if pathway is not None:
-            only = _cut(pathway.echo_only[:, None], start, length, np.dtype(bool))[:, 0]
-            steps = steps._replace(weighting=_cut(pathway.weighting, start, length, dtype), echo_only=only)
-        pairs = list(groups_of(program, start, start + length, dtype, transformed))
-        rows = [part for part in rows_of(program, start, start + length) if part[0] in transformed]
-        kept = np.concatenate([np.zeros(0, np.int32), *(steps for _, steps, _ in rows)]).astype(np.int32)
-        segments.append(
-            Segment(
-                steps=steps,
-                groups=tuple(group for group, _ in pairs),
-                where=tuple(where for _, where in pairs),
-                kept=kept,
-                rows=tuple((index, chosen) for index, _, chosen in rows),
-            )
-        )
+    same = extra is None and pathway is None and program.n_samples <= _REMEMBERED
+    key = (spoil, np.dtype(dtype), transformed)
+    segments = _SEGMENTS.setdefault(program, {}).get(key) if same else None
+    if segments is None:
+        segments = tuple(_cut_segments(program, spoil, dtype, transformed, extra, pathway))
+        if same:
+            _SEGMENTS[program] = {key: segments}
     with precision(dtype):
         pulses = prepare_pulses(program, phantom, tolerance, np.dtype(dtype), size)
     return Work(
         program=program,
-        segments=tuple(segments),
+        segments=segments,
         pulses=pulses,
         tolerance=tolerance,
         run=run,
@@ -142,14 +142,44 @@ def prepare(
     )
 
 
+def _cut_segments(
+    program: Program,
+    spoil: bool,
+    dtype: np.dtype,
+    transformed: tuple[int, ...],
+    extra: bloch.Extra | None,
+    pathway: Pathway | None,
+) -> Iterator[Segment]:
+    length = _round_up(-(-program.n_steps // -(-program.n_steps // SEGMENT)), 8)
+    for start in range(0, program.n_steps, length):
+        rows = slice_steps(program.steps, start, length)
+        steps = bloch.place_steps(rows, program.pulses, spoil, dtype)
+        if extra is None:
+            steps = steps._replace(shared=bloch.share_precessions(rows, dtype))
+        else:
+            steps = steps._replace(extra=bloch.Extra(*(_cut(part, start, length, dtype) for part in extra)))
+        if pathway is not None:
+            only = _cut(pathway.echo_only[:, None], start, length, np.dtype(bool))[:, 0]
+            steps = steps._replace(weighting=_cut(pathway.weighting, start, length, dtype), echo_only=only)
+        pairs = list(groups_of(program, start, start + length, dtype, transformed))
+        whole = [part for part in rows_of(program, start, start + length) if part[0] in transformed]
+        kept = np.concatenate([np.zeros(0, np.int32), *(steps for _, steps, _ in whole)]).astype(np.int32)
+        yield Segment(
+            steps=steps,
+            groups=tuple(group for group, _ in pairs),
+            where=tuple(where for _, where in pairs),
+            kept=kept,
+            rows=tuple((index, chosen) for index, _, chosen in whole),
+        )
+
+
 def place(work: Work, device: Any) -> Work:
     """The work with what chunks share on a device."""
     with precision(work.dtype):
         put = partial(jax.device_put, device=device)
-        segments = (replace(s, steps=put(s.steps), groups=put(s.groups), kept=put(s.kept)) for s in work.segments)
         return replace(
             work,
-            segments=tuple(segments),
+            segments=tuple(segment.on(device) for segment in work.segments),
             pulses=tuple(replace(pulse, placed=put(pulse.placed), table=put(pulse.table)) for pulse in work.pulses),
         )
 
@@ -179,9 +209,9 @@ def _round_up(n: int, step: int) -> int:
 def chunk_size(n_spins: int, largest: int, run: int) -> int:
     """Spins of a chunk: whole runs, whole tiles, and a multiple of what a processor takes at a time.
 
-    Sixteen chunks where that leaves each at least a tile, so that many cores have work; the number of cores does not
-    count, so that it changes no result. Few sizes exist, so that similar phantoms share a compilation. XLA's loops over
-    4095 spins take fifteen times longer than those over 4096.
+    Eight chunks where that leaves each some thousand spins, so that many cores have work; the number of cores does
+    not count, so that it changes no result. Few sizes exist, so that similar phantoms share a compilation. XLA's loops
+    over 4095 spins take fifteen times longer than those over 4096.
 
     Args:
         n_spins: All spins.
@@ -190,16 +220,17 @@ def chunk_size(n_spins: int, largest: int, run: int) -> int:
 
     Example:
         >>> [chunk_size(n, 32768, 1) for n in (3, 1000, 10_000, 100_000, 1_000_000)]
-        [128, 1024, 5120, 6400, 32768]
+        [128, 1024, 5120, 13312, 32768]
     """
-    count = min(_FEW, max(1, n_spins // LARGEST_TILE))
+    count = min(_FEW, max(1, n_spins // _LEAST))
     size = max(SMALLEST_CHUNK, -(-n_spins // count))
     octave = 1 << (size - 1).bit_length()
-    size = octave if octave <= LARGEST_TILE // 2 else _round_up(size, octave // 32)
+    size = octave if octave <= _LEAST // 2 else _round_up(size, octave // 32)
     step = math.lcm(run, _LANES)
-    size = _round_up(min(size, max(largest, 1)), step)
-    size = size if size <= largest else max(1, largest // step) * step
-    return size // tile_size(size, run) * tile_size(size, run)
+    most = max(1, largest // step) * step
+    size = min(_round_up(size, step), most)
+    up, down = range(size, most + 1, step), range(size, 0, -step)
+    return next(whole for whole in (*up, *down) if whole % tile_size(whole, run) == 0)
 
 
 def tile_size(chunk: int, run: int) -> int:
@@ -275,18 +306,18 @@ def run_chunk(
 def _add(
     signal: Complex[np.ndarray, "coils samples"],
     where: Int[np.ndarray, "readouts rows samples"],
-    samples: Float[np.ndarray, "readouts coils rows 2 samples"],
+    samples: Complex[np.ndarray, "readouts coils rows samples"],
 ) -> None:
     """Add samples where they belong."""
     values = np.moveaxis(samples, 1, 0)
     flat = where.reshape(-1)
     for coil, part in zip(signal, values, strict=True):
-        coil[flat] += (part[:, :, 0] + 1j * part[:, :, 1]).reshape(-1)
+        coil[flat] += part.reshape(-1)
 
 
-def _keep(trains: Trains, number: int, segment: Segment, emitted: Float[np.ndarray, "tiles kept 2 runs"]) -> None:
+def _keep(trains: Trains, number: int, segment: Segment, emitted: Complex[np.ndarray, "tiles kept runs"]) -> None:
     """Hand over what was emitted for trains that are transformed."""
-    m, first = np.moveaxis(emitted, 0, 2).reshape(emitted.shape[1], 2, -1), 0
+    m, first = np.moveaxis(emitted, 0, 1).reshape(emitted.shape[1], -1), 0
     for index, chosen in segment.rows:
         trains.keep(number, index, chosen, m[first : first + len(chosen)])
         first += len(chosen)
@@ -393,5 +424,5 @@ def _in_order(
 def _signature(work: Work, n_coils: int, started: bool) -> tuple[object, ...]:
     """What compilations of a chunk depend on."""
     pulses = tuple((len(p.placed.blocks), p.table is None or p.table.shape) for p in work.pulses)
-    segments = {str(jax.tree.map(np.shape, (s.steps.pulse, s.groups, s.kept))) for s in work.segments}
+    segments = {str(jax.tree.map(np.shape, (s.steps.pulse, s.steps.shared, s.groups, s.kept))) for s in work.segments}
     return (work.size, work.tile, work.run, str(work.dtype), n_coils, started, pulses, frozenset(segments))

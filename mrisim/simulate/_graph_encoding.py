@@ -233,7 +233,7 @@ def _add_class(
     train = matrix.place_train(readout, dtype)
     moving = _moving(readout, sites)
     along = readout.k @ sites.axes * moving
-    phasors: dict[int, matrix.Phasors] = {}
+    phasors: dict[int, matrix.Parts] = {}
     sample = np.arange(len(readout.delay))
     for shape in np.unique(rows.shape):
         groups = np.flatnonzero(rows.shape == shape)
@@ -250,17 +250,16 @@ def _add_class(
                 np.add.at(signal[c], where, np.where(seen, _product(emitted, coil, made)[: len(block)], 0.0))
 
 
-def _product(emitted: Array, coil: Array | None, made: matrix.Phasors) -> Complex[np.ndarray, "groups samples"]:
+def _product(emitted: Array, coil: Array | None, made: matrix.Parts) -> Complex[np.ndarray, "groups samples"]:
     every = np.arange(emitted.shape[0], dtype=np.int32)
     seen = emitted if coil is None else matrix.receive(emitted, every, coil)
-    samples = np.asarray(matrix.encode(seen, every, made)).astype(float)
-    return samples[:, 0] + 1j * samples[:, 1]
+    return np.asarray(matrix.encode(seen, every, made)).astype(complex)
 
 
 def _emissions(
     rows: _Rows, groups: Int[np.ndarray, " n"], branch: int, observed: Observed, readout: ReadoutClass, sites: Sites,
     moving: Float[np.ndarray, " 3"], placed: _Placed, dtype: np.dtype,
-) -> Iterator[tuple[Int[np.ndarray, " some"], Float[Array, "groups 2 boxes"]]]:  # fmt: skip
+) -> Iterator[tuple[Int[np.ndarray, " some"], Complex[Array, "groups boxes"]]]:  # fmt: skip
     """Groups of one shape, some at a time, and what boxes emit for each at the first sample."""
     begin = np.searchsorted(rows.group, np.append(groups, groups[-1] + 1))
     still = readout.k[0] @ sites.axes
@@ -302,11 +301,12 @@ def _sinc(cycles: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 
 
 @jax.jit
-def _shaped(phasors: matrix.Phasors, along: Float[Array, "samples 3"], side: Float[Array, "boxes 3"]) -> matrix.Phasors:
+def _shaped(made: matrix.Parts, along: Float[Array, "samples 3"], side: Float[Array, "boxes 3"]) -> matrix.Parts:
     """An encoder with the transform of each box."""
     factor = jnp.prod(jnp.stack([_sinc(along[:, axis, None] * side[:, axis]) for axis in range(3)]), axis=0)
     factor = jax.lax.optimization_barrier(factor)
-    return phasors[0] * factor, phasors[1] * factor
+    real, imag, both = made
+    return real * factor, imag * factor, both * factor
 
 
 @partial(jax.jit, static_argnames="run")
@@ -318,7 +318,7 @@ def _emitted(
     member: Float[Array, "groups rows"],
     placed: _Placed,
     run: int,
-) -> Float[Array, "groups 2 boxes"]:
+) -> Complex[Array, "groups boxes"]:
     """Weighted transverse magnetisation of each group over each box, at the first sample."""
     position = Split(placed.position.head[:, None, :], placed.position.tail[:, None, :])
     turns = tau * placed.df
@@ -332,4 +332,5 @@ def _emitted(
         whole = whole.reshape(*whole.shape[:2], -1, run).sum(axis=3)
     flat = whole.reshape(whole.shape[0], -1)
     summed = jnp.matmul(member, flat, precision=jax.lax.Precision.HIGHEST)
-    return summed.reshape(member.shape[0], 2, -1)
+    parts = summed.reshape(member.shape[0], 2, -1)
+    return jax.lax.complex(parts[:, 0], parts[:, 1])

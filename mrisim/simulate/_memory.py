@@ -10,7 +10,7 @@ from mrisim.errors import Problem, ResourceError, SpecError
 from mrisim.program import Program
 
 SEGMENT = 256  # steps that one compiled call runs
-LARGEST_TILE = 4096  # spins whose state and propagators stay in a core's cache
+LARGEST_TILE = 2048  # spins whose state, propagators and matrices stay in a core's cache
 LARGEST_CHUNK = 32768  # spins that one compiled call runs, tile by tile
 SMALLEST_CHUNK = 128
 _WORK = 1 << 31  # spins times samples of one compiled call: a fraction of a second

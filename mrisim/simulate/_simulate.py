@@ -367,8 +367,8 @@ def signal(
         made = matrix.encoder(matrix.place_train(readout, kind), spins.position, spins.df, spins.r2)
         parts = jnp.stack([matrix.encode(coil, readout.step, made) for coil in rows])
         receiver = jnp.exp(-1j * jnp.asarray(readout.phase, kind))[None, :, None]
-        where = readout.first[:, None] + np.arange(parts.shape[3])
-        result = result.at[:, where].set((parts[:, :, 0] + 1j * parts[:, :, 1]) * receiver)
+        where = readout.first[:, None] + np.arange(parts.shape[2])
+        result = result.at[:, where].set(parts * receiver)
     return result
 
 

@@ -17,7 +17,6 @@ import numpy as np
 from mrisim._types import Array, Complex, Float, Int
 from mrisim.encoding import matrix
 from mrisim.engines import bloch
-from mrisim.physics.bloch import Vector
 from mrisim.program import Program, ReadoutClass
 from mrisim.simulate._memory import SAMPLE_BLOCK
 
@@ -93,7 +92,7 @@ def _sample_blocks(readout: ReadoutClass, dtype: np.dtype) -> Iterable[tuple[int
 
 
 def run_segment(
-    state: Vector,
+    state: bloch.State,
     spins: bloch.Spins,
     coils: Complex[Array, "coils spins"] | None,
     propagators: Float[Array, "pulses 4 3 spins"],
@@ -103,7 +102,7 @@ def run_segment(
     *,
     tile: int,
     run: int,
-) -> tuple[Vector, tuple[Float[Array, "readouts coils rows 2 samples"], ...], Float[Array, "tiles kept 2 runs"]]:
+) -> tuple[bloch.State, tuple[Complex[Array, "readouts coils rows samples"], ...], Complex[Array, "tiles kept runs"]]:
     """Run the spins of a chunk through a segment of steps.
 
     Args:
@@ -174,7 +173,7 @@ def _tile(part, steps, groups, kept, run: int):
 
 
 def _samples(emitted: Array, coils: Array | None, where: tuple, group: Group) -> Array:
-    """Samples of a group: readouts, coils, rows, real and imaginary part, samples."""
+    """Samples of a group: readouts, coils, rows, samples."""
     if group.rows.shape[0] == 1:
         return _readout(emitted, coils, where, jax.tree.map(lambda v: v[0], group))[None]
     return jax.lax.map(partial(_readout, emitted, coils, where), group)

@@ -93,13 +93,12 @@ class Trains:
         return tuple(self.row)
 
     def keep(
-        self, number: int, index: int, chosen: Int[np.ndarray, " rows"], m: Float[np.ndarray, "rows 2 spins"]
+        self, number: int, index: int, chosen: Int[np.ndarray, " rows"], m: Complex[np.ndarray, "rows spins"]
     ) -> None:
         """Take the magnetisation of some rows of a class, as one chunk of this process emits it."""
         begin = number * self.width
-        part = m[:, :, : self.emitted.shape[1] - begin]
-        columns = slice(begin, begin + part.shape[2])
-        self.emitted[self.row[index] + chosen, columns] = part[:, 0] + 1j * part[:, 1]
+        part = m[:, : self.emitted.shape[1] - begin]
+        self.emitted[self.row[index] + chosen, begin : begin + part.shape[1]] = part
 
     def first_chunks(self, done: int) -> Complex[np.ndarray, "rows spins"]:
         """What some chunks emitted."""

@@ -173,14 +173,14 @@ def _signals(
         emitted = np.concatenate(list(_emitted(work, probe, places)))[rows]
         inside = places[places < probe.n_spins]
         phase = k[first[rows]] @ np.asarray(probe.position)[inside].T
-        m = (emitted[:, 0] + 1j * emitted[:, 1])[:, : len(inside)] * np.exp(2j * np.pi * phase)
+        m = emitted[:, : len(inside)] * np.exp(2j * np.pi * phase)
         total += m @ (owner[inside][:, None] == np.arange(total.shape[1]))
     return list(total.reshape(len(rows), -1, n_counts).transpose(2, 0, 1).reshape(n_counts, -1))
 
 
 def _emitted(
     work: _chunks.Work, probe: Phantom, places: Int[np.ndarray, " size"]
-) -> Iterator[Float[np.ndarray, "steps 2 spins"]]:
+) -> Iterator[Complex[np.ndarray, "steps spins"]]:
     """Weighted transverse magnetisation at the first sample of each readout, segment by segment."""
     spins, propagators = _chunks.place_chunk(work, probe, places)
     state = bloch.init(spins)

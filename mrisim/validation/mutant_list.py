@@ -28,7 +28,7 @@ MUTANTS = (
     ),
     Mutant(
         name="readout-sign", fault="Precession up to the first sample turns the other way", sequence="flash_2d",
-        module=_ENGINE, old="m[2]), -phase)", new="m[2]), phase)",
+        module=_ENGINE, old="phasor(-phase, scale)", new="phasor(phase, scale)",
     ),
     Mutant(
         name="t1-t2-swapped", fault="T1 and T2 are exchanged", sequence="spin_echo", module=_ENGINE,
@@ -48,12 +48,11 @@ MUTANTS = (
     ),
     Mutant(
         name="relaxation-to-zero", fault="Longitudinal magnetisation relaxes towards zero", sequence="spin_echo",
-        module=_KERNEL, old="equilibrium: float = 1.0", new="equilibrium: float = 0.0",
+        module=_ENGINE, old="(1 - m[1]) * recovered", new="-m[1] * recovered",
     ),
     Mutant(
         name="recovery-doubled", fault="Longitudinal magnetisation recovers twice as much", sequence="spin_echo",
-        module=_KERNEL, old="recovery = -jnp.expm1(-dt * r1) * equilibrium if",
-        new="recovery = -2 * jnp.expm1(-dt * r1) * equilibrium if",
+        module=_ENGINE, old="(1 - m[1]) * recovered", new="2 * (1 - m[1]) * recovered",
     ),
     Mutant(
         name="no-decay-to-sample", fault="No decay between the pulse and the first sample", sequence="flash_2d",

@@ -36,13 +36,12 @@ def encoded(dtype, sensitivity=None, few: bool = False) -> np.ndarray:
     with jax.enable_x64(dtype == np.float64):
         placed = jax.tree.map(jnp.asarray, place_spins(SOURCE, np.dtype(dtype)))
         train = matrix.place_train(program().readouts[0], np.dtype(dtype))
-        emitted = jnp.asarray(np.stack([M.real, M.imag], axis=1), dtype)
+        emitted = jnp.asarray(M, np.result_type(dtype, np.complex64))
         if sensitivity is not None:
             emitted = matrix.receive(emitted, jnp.arange(4), jnp.asarray(sensitivity))
         encode, make = (matrix.encode_few, matrix.factors) if few else (matrix.encode, matrix.encoder)
         made = make(train, placed.position, placed.df, placed.r2)
-        parts = np.asarray(encode(emitted, jnp.arange(4), *(made if few else (made,))), float)
-        return parts[:, 0] + 1j * parts[:, 1]
+        return np.asarray(encode(emitted, jnp.arange(4), *(made if few else (made,))), complex)
 
 
 def expected(weights: np.ndarray | None = None) -> np.ndarray:
