@@ -226,7 +226,7 @@ def calibrate(spins: int = 65_536, samples: int = 512) -> Rates:
     m = generator.normal(size=(1, spins)) + 0j
     transform = nufft.Transform.of(position[:2], k[:, :2].T, 1e-4)
     entry, whole = _fastest(build), _fastest(lambda: transform(m, threads=1))
-    product = _fastest(lambda: jax.block_until_ready(matrix.encode(emitted, jnp.arange(rows), made)))
+    product = _fastest(lambda: jax.block_until_ready(matrix.encode(emitted, made)))
     cores = nufft.thread_count()
     ratio = whole / nufft_time(spins, samples, transform.cycles, transform.tolerance)
     return replace(

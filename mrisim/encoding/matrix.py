@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mrisim._types import Array, Complex, Float, Int
+from mrisim._types import Array, Complex, Float
 from mrisim.physics.phase import Split, cos_sin, product, split
 from mrisim.program import ReadoutClass
 
@@ -125,25 +125,15 @@ def _expand(coarse: Planes, fine: Planes) -> Parts:
 
 
 @jax.jit
-def encode(
-    emitted: Complex[Array, "steps spins"], rows: Int[Array, " rows"], matrix: Parts
-) -> Complex[Array, "rows samples"]:
-    """Samples of the rows of one class."""
-    return _product(emitted[rows], matrix)
+def encode_few(m: Complex[Array, "rows spins"], coarse: Planes, fine: Parts) -> Complex[Array, "rows samples"]:
+    """As `encode`, for few rows: the coarse phasors go to the magnetisation, the fine ones are the matrix."""
+    turned = m[:, None] * jax.lax.complex(*coarse)  # rows, coarse samples, spins
+    return encode(turned.reshape(-1, turned.shape[2]), fine).reshape(len(m), -1)
 
 
 @jax.jit
-def encode_few(
-    emitted: Complex[Array, "steps spins"], rows: Int[Array, " rows"], coarse: Planes, fine: Parts
-) -> Complex[Array, "rows samples"]:
-    """As `encode`, for few rows: the coarse phasors go to the magnetisation, the fine ones are the matrix."""
-    turned = emitted[rows][:, None] * jax.lax.complex(*coarse)  # rows, coarse samples, spins
-    samples = _product(turned.reshape(-1, turned.shape[2]), fine)
-    return samples.reshape(len(turned), -1)
-
-
-def _product(m: Complex[Array, "rows spins"], matrix: Parts) -> Complex[Array, "rows samples"]:
-    """Complex product by three real ones.
+def encode(m: Complex[Array, "rows spins"], matrix: Parts) -> Complex[Array, "rows samples"]:
+    """Samples of the trains of one class from the magnetisation at their first ones: three real products.
 
     Source:
         Gauss's three products in place of four; Knuth, The Art of Computer Programming 2, 4.6.4, exercise 41.
@@ -153,14 +143,6 @@ def _product(m: Complex[Array, "rows spins"], matrix: Parts) -> Complex[Array, "
         for part, factor in zip((m.real, m.imag, m.real + m.imag), matrix, strict=True)
     )
     return jax.lax.complex(real - imag, both - real - imag)
-
-
-@jax.jit
-def receive(
-    emitted: Complex[Array, "steps spins"], rows: Int[Array, " rows"], sensitivity: Complex[Array, " spins"]
-) -> Complex[Array, "rows spins"]:
-    """Magnetisation of some rows as one coil sees it."""
-    return emitted[rows] * sensitivity
 
 
 @partial(jax.jit, static_argnames="size")

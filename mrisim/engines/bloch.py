@@ -19,7 +19,7 @@ from mrisim.physics import bloch
 from mrisim.physics.phase import Split, phasor, product, split
 from mrisim.program import Program, PulseTable, StepTable, Waveform
 
-_GROUP_SIZES = (1, 4, 8, 16)  # intervals between relaxations; each size compiles once
+_GROUP_SIZES = (1, 4, 8, 16, 32)  # intervals between relaxations; each size compiles once
 _BLOCK = 64  # intervals of a pulse that one compiled call runs: what they need stays in the cache
 _MOST_SHARED = 8  # precessions that a segment of steps repeats, found once for each spin
 

@@ -251,9 +251,7 @@ def _add_class(
 
 
 def _product(emitted: Array, coil: Array | None, made: matrix.Parts) -> Complex[np.ndarray, "groups samples"]:
-    every = np.arange(emitted.shape[0], dtype=np.int32)
-    seen = emitted if coil is None else matrix.receive(emitted, every, coil)
-    return np.asarray(matrix.encode(seen, every, made)).astype(complex)
+    return np.asarray(matrix.encode(emitted if coil is None else emitted * coil, made)).astype(complex)
 
 
 def _emissions(

@@ -131,9 +131,7 @@ def plan(
         )
     store = min(STORE_LIMIT, budget - need)
     own = min(store, 12 * itemsize * n_spins * len(program.pulses.waveform))
-    return Plan(
-        chunk=chunk, workers=min(workers, -(-n_spins // chunk)), need=need + own, store=store, left=budget - need
-    )
+    return Plan(chunk=chunk, workers=workers, need=need + own, store=store, left=budget - need)
 
 
 def _bucket(n: int) -> int:

@@ -360,12 +360,10 @@ def signal(
     _, emitted = bloch.evolve(bloch.init(spins, initial), steps, propagators, spins)
     n_coils = 1 if sensitivity is None else sensitivity.shape[0]
     result = jnp.zeros((n_coils, program.n_samples), np.result_type(kind, np.complex64))
-    rows = (
-        [emitted] if sensitivity is None else [matrix.receive(emitted, np.arange(len(emitted)), c) for c in sensitivity]
-    )
+    received = [emitted] if sensitivity is None else [emitted * coil for coil in sensitivity]
     for readout in program.readouts:
         made = matrix.encoder(matrix.place_train(readout, kind), spins.position, spins.df, spins.r2)
-        parts = jnp.stack([matrix.encode(coil, readout.step, made) for coil in rows])
+        parts = jnp.stack([matrix.encode(m[readout.step], made) for m in received])
         receiver = jnp.exp(-1j * jnp.asarray(readout.phase, kind))[None, :, None]
         where = readout.first[:, None] + np.arange(parts.shape[2])
         result = result.at[:, where].set(parts * receiver)

@@ -184,7 +184,5 @@ def _readout(emitted: Array, coils: Array | None, where: tuple, one: Group) -> A
     few = train.fine is not None and n_rows < train.fine.delay.shape[0]
     made = matrix.factors(train, *where) if few else (matrix.encoder(train, *where),)
     encode = matrix.encode_few if few else matrix.encode
-    if coils is None:
-        return encode(emitted, one.rows, *made)[None]
-    every = jnp.arange(one.rows.shape[0])
-    return jax.lax.map(lambda coil: encode(matrix.receive(emitted, one.rows, coil), every, *made), coils)
+    m = emitted[one.rows]
+    return encode(m, *made)[None] if coils is None else jax.lax.map(lambda coil: encode(m * coil, *made), coils)

@@ -38,10 +38,10 @@ def encoded(dtype, sensitivity=None, few: bool = False) -> np.ndarray:
         train = matrix.place_train(program().readouts[0], np.dtype(dtype))
         emitted = jnp.asarray(M, np.result_type(dtype, np.complex64))
         if sensitivity is not None:
-            emitted = matrix.receive(emitted, jnp.arange(4), jnp.asarray(sensitivity))
+            emitted = emitted * jnp.asarray(sensitivity, emitted.dtype)
         encode, make = (matrix.encode_few, matrix.factors) if few else (matrix.encode, matrix.encoder)
         made = make(train, placed.position, placed.df, placed.r2)
-        return np.asarray(encode(emitted, jnp.arange(4), *(made if few else (made,))), complex)
+        return np.asarray(encode(emitted, *(made if few else (made,))), complex)
 
 
 def expected(weights: np.ndarray | None = None) -> np.ndarray:
