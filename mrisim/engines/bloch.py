@@ -382,9 +382,7 @@ def evolve(
 
     def body(m, step):
         m = _through_pulse(m, step, propagators)
-        emitted = jax.lax.cond(
-            step.readout, lambda m: observe(m, step, spins), lambda m: jnp.zeros_like(m[0]), m
-        )
+        emitted = jax.lax.cond(step.readout, lambda m: observe(m, step, spins), lambda m: jnp.zeros_like(m[0]), m)
         if table is None:
             return precess(m, step, spins), emitted
         row = (jax.lax.dynamic_index_in_dim(part, step.shared, keepdims=False) for part in table)

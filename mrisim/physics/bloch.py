@@ -81,7 +81,7 @@ def precession(
 ) -> tuple[Complex[Array, " spins"], Float[Array, " spins"]]:
     """Free precession in closed form: what M⁺ is multiplied by, and the share of 1 - Mz that recovers.
 
-    The first is exp(-tau r2) exp(-2 pi i (df tau + k · r)), the second 1 - exp(-tau r1): small numbers keep their digits.
+    The first is exp(-tau r2) exp(-2 pi i (df tau + k · r)); the second, 1 - exp(-tau r1), keeps its digits where small.
     """
     return phasor(-(product(k, position) + _offset_phase(df, tau)), decay(tau * r2)), -jnp.expm1(-tau * r1)
 
@@ -140,9 +140,6 @@ def propagate(
 ) -> Float[Array, "4 3 spins"]:
     """Carry an affine map through a part of a pulse, in the frame that rotates with the pulse.
 
-    The quaternions of a group multiply as spinors, two complex numbers: XLA's CPU backend computes what an interval's
-    arrays share anew for each of them, and two take less of that than four.
-
     The rotation of each group is exact for piecewise-constant fields; it stands between two halves of the group's
     relaxation (Strang splitting, error of second order in the group's length).
 
@@ -164,20 +161,17 @@ def propagate(
     """
     zero, one = jnp.zeros_like(b1), jnp.ones_like(b1)
 
-    def interval(spinor: tuple[Array, Array], inputs):
+    def interval(q: Quaternion, inputs):
         rx, ry, dt, moment = inputs
         wz = df * dt + sum(moment[i] * place[i] for i in range(place.shape[0]))
-        wz = jnp.clip(wz, -SHORT_TURN, SHORT_TURN) if short else wz
-        w, (x, y, z) = (short_rotation if short else rotation)(rx * b1, ry * b1, wz)
-        (alpha, beta), a, b = spinor, jax.lax.complex(w, -z), jax.lax.complex(y, -x)
-        return (a * alpha - jnp.conj(b) * beta, b * alpha + jnp.conj(a) * beta), None
+        if short:
+            return compose(short_rotation(rx * b1, ry * b1, jnp.clip(wz, -SHORT_TURN, SHORT_TURN)), q), None
+        return compose(rotation(rx * b1, ry * b1, wz), q), None
 
     def group(columns, inputs):
         wait, *intervals = inputs
         columns = _relax_columns(columns, wait, r1, r2)
-        nothing = jax.lax.complex(one, zero), jax.lax.complex(zero, zero)
-        (alpha, beta), _ = jax.lax.scan(interval, nothing, tuple(intervals))
-        q = alpha.real, (-beta.imag, beta.real, -alpha.imag)
+        q, _ = jax.lax.scan(interval, (one, (zero, zero, zero)), tuple(intervals))
         return tuple(rotate(m, q) for m in columns), None
 
     start = tuple((m[0], m[1], m[2]) for m in columns)

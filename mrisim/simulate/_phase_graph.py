@@ -11,7 +11,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from mrisim._types import Complex, Float, Int
-from mrisim.data import Phantom
 from mrisim.engines import epg
 from mrisim.engines.bloch import Extra
 from mrisim.engines.epg_diffusion import weights_of
@@ -20,47 +19,20 @@ from mrisim.engines.epg_sites import Sites, find_kinds, find_sites
 from mrisim.engines.epg_walk import Graph, Rules, Turns, walk
 from mrisim.errors import ConsistencyError, Finding, Problem, ResourceError
 from mrisim.physics.coils import CoilArray
-from mrisim.program import Program
+from mrisim.program import Program, lower
 from mrisim.simulate._chunks import precision
 from mrisim.simulate._graph_encoding import Observed, encode
 from mrisim.simulate._memory import free_memory
+from mrisim.simulate._progress import advancer
+from mrisim.simulate._setting import Found, Setting, received
 from mrisim.simulate.receive import Receivers
+from mrisim.simulate.uptake import step_rates
 
 _PROBES = 16
 _KINDS = 512  # of a chunk
 _FEW_KINDS = 256
 _SHAPES = 3  # classes of sides along each axis, for what readouts can see
 _MANY = 30.0  # dropped states of a tolerance each that add up
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Result:
-    """Samples without receiver phase, and what the shortcuts did."""
-
-    signal: Complex[np.ndarray, "coils samples"]
-    states: int  # at most at a time
-    sites: int
-    kinds: int
-    dropped: float  # at one pulse or readout, relative to the strongest state there (root of the sum of squares)
-    tolerance: float
-
-    def findings(self) -> tuple[Finding, ...]:
-        """A finding where more was dropped than the tolerance meant."""
-        if self.dropped <= _MANY * self.tolerance:
-            return ()
-        text = f"weak states were dropped that hold up to {self.dropped:.1%} of the strongest one at one pulse"
-        return (Finding("phase graph", text, "Use a smaller tolerance"),)
-
-
-def check_graph(checkpoint: object) -> None:
-    """What the phase graph does not do.
-
-    Raises:
-        ConsistencyError: a checkpoint.
-    """
-    if checkpoint is not None:
-        rule = "must not be given with engine='epg', which keeps no part of its sum"
-        raise ConsistencyError(Problem(rule, "Leave it out, or use engine='bloch'", path="checkpoint"))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -83,50 +55,47 @@ class _Plan:
         return len(self.first) * float(sum(station.after for station in self.graph.stations))
 
 
-def run_graph(
-    program: Program,
-    phantom: Phantom,
-    receivers: Receivers,
-    initial: Float[np.ndarray, "spins 3"] | None,
-    spoil: bool,
-    tolerance: float,
-    dtype: np.dtype,
-    budget: int | None = None,
-    extra: Extra | None = None,
-) -> Result:
+def run_graph(setting: Setting) -> Found:
     """Samples of a phantom by the phase graph.
 
-    Args:
-        program: The program.
-        phantom: The isochromats.
-        receivers: Coils.
-        initial: Magnetisation that each starts from; None for equilibrium.
-        spoil: Whether spoiling is ideal.
-        tolerance: As in `simulate`.
-        dtype: Precision of the device.
-        budget: Memory for the observed states [bytes]; None for half of what is free.
-        extra: What a contrast agent adds in each step.
-
     Raises:
-        ResourceError: more observed states than that.
+        ConsistencyError: a checkpoint.
+        ResourceError: more observed states than the memory holds.
     """
+    if setting.checkpoint is not None:
+        rule = "must not be given with engine='epg', which keeps no part of its sum"
+        raise ConsistencyError(Problem(rule, "Leave it out, or use engine='bloch'", path="checkpoint"))
+    phantom, spoil, tolerance, dtype = setting.phantom, setting.spoil, setting.tolerance, setting.dtype
+    diffuses = bool(np.any(phantom.diffusion))
+    program = lower(setting.seq, setting.pulses, diffusion=True) if diffuses else setting.program
+    extra = step_rates(program, setting.seq, phantom.uptake, setting.injected)
     shaped = any(float(w.dt.sum()) > 0 for w in program.waveforms)
-    sites = find_sites(phantom, program, shaped, initial)
+    sites = find_sites(phantom, program, shaped, setting.initial)
     best = _best_plan(program, sites, spoil, tolerance, extra)
-    size = _kinds_at_once(best, dtype, budget)
-    sensitivity = _sensitivity(receivers, sites)
+    size = _kinds_at_once(best, dtype, setting.budget)
+    sensitivity = _sensitivity(setting.receivers, sites)
     signal = np.zeros((1 if sensitivity is None else len(sensitivity), program.n_samples), dtype=complex)
-    for rows in _parts(sites, best, size):
-        coils = None if sensitivity is None else sensitivity[:, rows]
-        signal += _samples(program, sites.take(rows), best.at(rows), spoil, tolerance, dtype, coils, extra)
-    return Result(
-        signal=signal,
-        states=best.graph.most_states,
-        sites=sites.n_sites,
-        kinds=len(best.first),
-        dropped=max(best.graph.dropped, best.graph.unseen),
-        tolerance=tolerance,
+    parts = list(_parts(sites, best, size))
+    with advancer(setting.progress, len(parts)) as advance:
+        for rows in parts:
+            coils = None if sensitivity is None else sensitivity[:, rows]
+            signal += _samples(program, sites.take(rows), best.at(rows), spoil, tolerance, dtype, coils, extra)
+            advance(1)
+    dropped = max(best.graph.dropped, best.graph.unseen)
+    sizes = {"n_states": best.graph.most_states, "n_sites": sites.n_sites, "n_kinds": len(best.first)}
+    return Found(
+        signal=received(signal, program),
+        findings=_findings(dropped, tolerance),
+        provenance={"tolerance": tolerance, **sizes, "dropped": dropped},
     )
+
+
+def _findings(dropped: float, tolerance: float) -> tuple[Finding, ...]:
+    """A finding where more was dropped, relative to the strongest state, than the tolerance meant."""
+    if dropped <= _MANY * tolerance:
+        return ()
+    text = f"weak states were dropped that hold up to {dropped:.1%} of the strongest one at one pulse"
+    return (Finding("phase graph", text, "Use a smaller tolerance"),)
 
 
 def _kinds_at_once(chosen: _Plan, dtype: np.dtype, budget: int | None) -> int:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import jax
@@ -13,13 +12,12 @@ import numpy as np
 
 from mrisim import units
 from mrisim._types import Complex, Float, Int
-from mrisim.data import Phantom, RawData
+from mrisim.data import Phantom
 from mrisim.engines import walk
 from mrisim.engines.walk_moves import Walkers, place_walls
 from mrisim.engines.walk_schedule import Schedule, Segment, schedule
 from mrisim.engines.walk_steps import host_uniforms, keys
 from mrisim.errors import ConsistencyError, Finding, Problem, ResourceError, SpecError
-from mrisim.events.blocks import Sequence
 from mrisim.events.moments import gradient_tracks
 from mrisim.phantom.compartments import Compartments, Free, Geometry, Mixture, default_step, longest_step
 from mrisim.physics.coils import CoilArray
@@ -28,7 +26,8 @@ from mrisim.program import Program
 from mrisim.simulate import hosts
 from mrisim.simulate._chunks import _in_order, precision, worker_count
 from mrisim.simulate._memory import free_memory
-from mrisim.simulate.receive import Receivers
+from mrisim.simulate._progress import advancer
+from mrisim.simulate._setting import Found, Setting
 
 _CHUNK = 4096  # walkers whose state stays in a core's cache
 _GPU_CHUNK = 1 << 17
@@ -91,43 +90,8 @@ class Walk:
         return ((self.compartments, 1.0),)
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Walked:
-    """Samples, and what is known of them."""
-
-    signal: Complex[np.ndarray, "coils samples"]
-    standard_error: Complex[np.ndarray, "coils samples"]  # of the real and of the imaginary part
-    walkers: int
-    walker_steps: int
-    time_step: float  # the longest that was taken [s]
-    batches: int
-
-    def described(self, raw: RawData, known: dict[str, object], findings: tuple[Finding, ...]) -> RawData:
-        """Raw data with all that is known of them."""
-        single = known["dtype"] == "float32"
-        sizes = {"walkers": self.walkers, "walker_steps": self.walker_steps, "time_step": self.time_step}
-        return replace(
-            raw,
-            signal=raw.signal.astype(np.complex64 if single else complex),
-            standard_error=self.standard_error,
-            findings=(*findings, *self.findings(), *raw.findings),
-            provenance={**raw.provenance, **known, **sizes, "engine": "walk", "n_coils": len(raw.signal)},
-        )
-
-    def findings(self) -> tuple[Finding, ...]:
-        """A finding where there is no standard error."""
-        if self.batches > 1:
-            return ()
-        text = "there is one walker for each isochromat, so the standard error of the signal is not known"
-        return (Finding("random walk", text, "Use at least twice as many walkers as isochromats"),)
-
-
-def check_walk(checkpoint: object, options: Walk) -> None:
-    """What a walk does not do.
-
-    Raises:
-        ConsistencyError: a checkpoint; a time step that is too long for the geometry.
-    """
+def _check(checkpoint: object, options: Walk) -> None:
+    """What a walk does not do, and a time step that is too long for the geometry."""
     problems = []
     if checkpoint is not None:
         problems.append(Problem("must not be given with engine='walk', which keeps none", path="checkpoint"))
@@ -318,64 +282,62 @@ class _Job:
         return root[spin].reshape(len(spin), 9).T
 
 
-def run_walk(
-    options: Walk,
-    seq: Sequence,
-    program: Program,
-    phantom: Phantom,
-    receivers: Receivers,
-    initial: Float[np.ndarray, "spins 3"] | None,
-    spoil: bool,
-    dtype: np.dtype,
-    budget: int | None,
-    seed: int,
-    advancer: Callable[[int], AbstractContextManager[Callable[[int], None]]],
-) -> Walked:
+def run_walk(options: Walk, setting: Setting) -> Found:
     """Samples of a phantom by random walk.
 
     Args:
         options: Geometry, number of walkers, time step.
-        seq: The sequence, for its gradients.
-        program: Its normal form.
-        phantom: The isochromats.
-        receivers: Coils.
-        initial: Magnetisation that each starts from; None for equilibrium.
-        spoil: Whether spoiling is ideal.
-        dtype: Precision of the device.
-        budget: Memory [bytes]; None for half of what is free.
-        seed: Of the walk.
-        advancer: Makes, of the number of chunks, a function that reports those that are done.
+        setting: Sequence and phantom.
 
     Raises:
+        ConsistencyError: a checkpoint; a time step that is too long for the geometry.
         ResourceError: not enough memory for one chunk.
     """
+    _check(setting.checkpoint, options)
+    jobs = _jobs(options, setting)
+    workers = _workers(jobs, setting.phantom, setting.budget)
+    with advancer(setting.progress, sum(len(job.layout.chunks) for job in jobs)) as advance:
+        parts = [_estimate(_summed(job, workers, advance), setting.program) for job in jobs]
+    walkers = [job.layout.batches * job.layout.per_batch for job in jobs]
+    return Found(
+        signal=np.sum([mean for mean, _ in parts], axis=0),
+        standard_error=_rooted(sum(variance for _, variance in parts)),
+        findings=_findings(min(job.layout.batches for job in jobs)),
+        provenance={
+            "walkers": sum(walkers),
+            "walker_steps": sum(n * job.plan.n_moves for n, job in zip(walkers, jobs, strict=True)),
+            "time_step": max(float(job.plan.length.max(initial=0.0)) for job in jobs),
+        },
+    )
+
+
+def _jobs(options: Walk, setting: Setting) -> list[_Job]:
+    """A walk for each compartment."""
+    phantom, program, receivers = setting.phantom, setting.program, setting.receivers
     sensitivity = receivers.sensitivity(np.asarray(phantom.position)) if isinstance(receivers, CoilArray) else receivers
-    tracks = gradient_tracks(seq)
+    tracks = gradient_tracks(setting.seq)
     n_coils = 1 if sensitivity is None else len(sensitivity)
     chunk = _CHUNK if jax.default_backend() == "cpu" else _GPU_CHUNK
     jobs = []
     for index, (geometry, share) in enumerate(options.parts):
         count = max(1, round(options.walkers * share))
         layout = _Layout.of(phantom.n_spins, count, n_coils * program.n_samples, chunk)
-        plan = schedule(program, tracks, spoil, _time_step(geometry, options.time_step))
+        plan = schedule(program, tracks, setting.spoil, _time_step(geometry, options.time_step))
         jobs.append(
             _Job(
-                geometry=geometry, share=share, phantom=phantom, sensitivity=sensitivity, initial=initial, plan=plan,
-                layout=layout, seed=(seed, index), n_samples=program.n_samples, dtype=dtype,
+                geometry=geometry, share=share, phantom=phantom, sensitivity=sensitivity, initial=setting.initial,
+                plan=plan, layout=layout, seed=(setting.seed, index), n_samples=program.n_samples, dtype=setting.dtype,
             )
         )  # fmt: skip
-    workers = _workers(jobs, phantom, budget)
-    with advancer(sum(len(job.layout.chunks) for job in jobs)) as advance:
-        parts = [_estimate(_summed(job, workers, advance), program) for job in jobs]
-    walkers = [job.layout.batches * job.layout.per_batch for job in jobs]
-    return Walked(
-        signal=np.sum([mean for mean, _ in parts], axis=0),
-        standard_error=_rooted(sum(variance for _, variance in parts)),
-        walkers=sum(walkers),
-        walker_steps=sum(n * job.plan.n_moves for n, job in zip(walkers, jobs, strict=True)),
-        time_step=max(float(job.plan.length.max(initial=0.0)) for job in jobs),
-        batches=min(job.layout.batches for job in jobs),
-    )
+    return jobs
+
+
+def _findings(batches: int) -> tuple[Finding, ...]:
+    """A finding where there is no standard error."""
+    if batches > 1:
+        return ()
+    text = "there is one walker for each isochromat, so the standard error of the signal is not known"
+    return (Finding("random walk", text, "Use at least twice as many walkers as isochromats"),)
 
 
 def _workers(jobs: list[_Job], phantom: Phantom, budget: int | None) -> int:
