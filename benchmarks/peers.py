@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import importlib.util
 import os
 import subprocess
 import tempfile
@@ -106,3 +107,45 @@ def _float32(*columns) -> list[np.ndarray]:
 
 def _pointer(array: np.ndarray):
     return array.ctypes.data_as(ctypes.c_void_p)
+
+
+def mrzero_runner(seq, phantom):
+    """A function that simulates with MRzeroCore's isochromats; None where it is not installed.
+
+    Pulses are instantaneous there. Its frame turns the other way, so the mirrored experiment is run, and its signal
+    conjugated: S(r, f) = -S'(-r, -f)*.
+    """
+    if importlib.util.find_spec("MRzeroCore") is None:
+        return None
+    import MRzeroCore
+    import torch
+
+    import mrisim as mr
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "played.seq"
+        mr.write_sequence(seq, path)
+        played = MRzeroCore.Sequence.import_file(str(path))
+    data = _mrzero_data(MRzeroCore.SimData, torch, phantom)
+
+    def run():
+        signal = MRzeroCore.isochromat_sim(played, data, 1, print_progress=False)
+        return -signal[:, 0].conj().numpy()
+
+    return run
+
+
+def _mrzero_data(make, torch, phantom):
+    """Isochromats as voxels of no size."""
+
+    def column(values):
+        return torch.as_tensor(np.ascontiguousarray(values), dtype=torch.float32)
+
+    n = phantom.n_spins
+    one = torch.ones(1, n)
+    return make(
+        PD=column(phantom.pd * phantom.weight), T1=column(phantom.t1), T2=column(phantom.t2),
+        T2dash=torch.full((n,), 1e9), D=torch.zeros(n), B0=column(-np.asarray(phantom.df)), B1=one, coil_sens=one,
+        size=torch.ones(3), affine=torch.eye(3, 4), voxel_pos=column(-np.asarray(phantom.position)),
+        nyquist=torch.full((3,), 1e9), dephasing_func=lambda k, _: torch.ones(len(k)),
+    )  # fmt: skip
