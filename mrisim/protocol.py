@@ -29,6 +29,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mrisim.errors import Problem, SpecError
 from mrisim.paths import library_files
+from mrisim.schemas import for_editors
 from mrisim.source import Source, did_you_mean, inside_folder, one_line, read_source, validate
 
 BidsSuffix = Literal["T1w", "T2w", "T2starw", "PDw", "FLAIR", "IRT1", "MESE", "MEGRE", "VFA"]
@@ -196,7 +197,7 @@ def json_schema() -> dict[str, Any]:
         >>> json_schema()["title"]
         'mrisim protocol'
     """
-    schema = ProtocolModel.model_json_schema(by_alias=True)
+    schema = for_editors(ProtocolModel.model_json_schema(by_alias=True))
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "mrisim protocol"}
 
 

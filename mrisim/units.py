@@ -39,14 +39,26 @@ class Dimension:
     def __str__(self) -> str:
         return NAMES.get(self) or _spell(self)
 
+    @property
+    def noun(self) -> str:
+        """Name with its article.
+
+        Example:
+            >>> ANGLE.noun
+            'an angle'
+        """
+        return f"{'an' if str(self)[:1] in 'aeio' else 'a'} {self}"
+
 
 def _spell(dimension: Dimension) -> str:
-    parts = []
+    """As a unit that can be written: s^2/m."""
+    above, below = [], []
     for f in fields(dimension):
         exponent = getattr(dimension, f.name)
         if exponent:
-            parts.append(f.name if exponent == 1 else f"{f.name}^{exponent}")
-    return " ".join(parts)
+            part = f.name if abs(exponent) == 1 else f"{f.name}^{abs(exponent)}"
+            (above if exponent > 0 else below).append(part)
+    return "/".join(["*".join(above) or "1", *below])
 
 
 _ONE = Fraction(1)
@@ -186,25 +198,25 @@ def parse(text: str | float | int, dimension: Dimension, gamma: float = GAMMA_BA
         0.005
     """
     if isinstance(text, bool):
-        raise SpecError(f"must be a {dimension}, but is {str(text).lower()}")
+        raise SpecError(f"must be {dimension.noun}, but is {str(text).lower()}")
     if isinstance(text, (int, float)):
         return float(text)
     if text.strip() in ("inf", "infinity"):
         return math.inf
     match = _QUANTITY.fullmatch(text)
     if match is None:
-        raise SpecError(f"must be a {dimension}{_example(dimension)}, but is '{text}'")
+        raise SpecError(f"must be {dimension.noun}{_example(dimension)}, but is '{text}'")
     number, unit_text = float(match[1]), match[2]
     if unit_text is None:
         if dimension == NUMBER:
             return number
         raise SpecError(
-            f"must be a {dimension} with its unit, but is '{text.strip()}'. "
+            f"must be {dimension.noun} with its unit, but is '{text.strip()}'. "
             f"Did you mean '{text.strip()} {_suggest(dimension)}'"
         )
     factor, found = unit(unit_text, gamma)
     if found != dimension:
-        raise SpecError(f"must be a {dimension}{_example(dimension)}, but is '{text.strip()}', a {found}")
+        raise SpecError(f"must be {dimension.noun}{_example(dimension)}, but is '{text.strip()}', {found.noun}")
     return number * factor
 
 
@@ -229,6 +241,16 @@ _PREFERRED: dict[Dimension, tuple[tuple[float, str], ...]] = {
     CONCENTRATION: ((1.0, "mM"),),
     NUMBER: ((1.0, ""),),
 }
+
+
+def show_b1(value: float, gamma: float = GAMMA_BAR, digits: int = 6) -> str:
+    """Text of an RF field [Hz] in microtesla.
+
+    Example:
+        >>> show_b1(851.55, digits=4)
+        '20 uT'
+    """
+    return f"{value / gamma * 1e6:.{digits}g} uT"
 
 
 def show(value: float, dimension: Dimension, gamma: float = GAMMA_BAR, digits: int = 6) -> str:

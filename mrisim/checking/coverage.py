@@ -1,20 +1,26 @@
-"""What the samples cover in k-space, the echo times at its center, and gradient moments there."""
+"""What the samples cover in k-space, and the times of echoes, repetitions and dynamics as found in the blocks."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.spatial import cKDTree
 
-from mrisim._types import Float, Int
+from mrisim._types import Bool, Float, Int
+from mrisim.checking.moments import echo_moments
+from mrisim.data import ReadoutTable, ReconSpec
 from mrisim.events.blocks import Sequence
-from mrisim.events.moments import gradient_tracks, k_offsets, pulse_instances, total_moment
-from mrisim.events.readouts import readout_table
+from mrisim.events.moments import pulse_instances
+from mrisim.events.readouts import readout_table, repetition
 from mrisim.events.tables import Use
 
 SAME_LINE = 0.02  # distance of lines that count as one, in steps of the k-space grid
+HALF_STEP = 0.5  # distance from k = 0, in steps, within which a readout holds the center
 MOST_ECHOES = 8  # whose moments are computed
-_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(3)  # exact to the fifth power; t k has the third
+MOST_PLACES = 40_000  # of a disc that is searched for gaps
+SAME_TIME = 1e-7  # [s]
+_IMAGE = ("REP", "ECO", "SET", "PHS", "SLC")  # labels that tell images apart
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -23,13 +29,14 @@ class Coverage:
 
     read_step: float  # largest distance of neighbouring samples [1/m]
     reach: Float[np.ndarray, " 3"]  # largest |k| on read, phase and partition [1/m]
-    line_step: Float[np.ndarray, " 2"]  # median distance of lines on phase and partition [1/m]; nan where there is one
+    line_gap: Float[np.ndarray, " 2"]  # largest distance of lines of the first image on phase, partition; nan of one
+    hole: float  # diameter of the largest disc without a sample, where samples lie on no lines; else nan [1/m]
     center: float  # smallest |k| [1/m]
     te: Float[np.ndarray, " echoes"]  # excitation to the center of k-space, by ECO label [s]
-    tr: Float[np.ndarray, " excitations"]  # different values [s]
-    ti: Float[np.ndarray, " preparations"]  # likewise
-    cycle: Float[np.ndarray, " inversions"]  # from inversion to inversion, different values [s]
-    spacing: float  # between echoes, nan where there is one [s]
+    tr: Float[np.ndarray, " excitations"]  # different values; between inversions where one serves many excitations [s]
+    ti: Float[np.ndarray, " preparations"]  # different values at the center of k-space [s]
+    spacing: float  # of readouts after one excitation, or of excitations after one inversion; nan without [s]
+    b: Float[np.ndarray, " readouts"]  # trace of the b-matrix, where known [s/m^2]
     moments: Float[np.ndarray, "echoes 3"]  # size of m0 [1/m], m1 [s/m], m2 [s^2/m] at the centers of echoes
 
 
@@ -38,9 +45,7 @@ def cover(seq: Sequence) -> Coverage | None:
     table = readout_table(seq)
     if seq.recon is None or len(table) == 0:
         return None
-    keep = np.ones(len(table), dtype=bool)
-    for name in ("NAV", "NOISE"):
-        keep &= np.asarray(table.labels.get(name, np.zeros(len(table)))) == 0
+    keep = _chosen(table, dict.fromkeys(("NAV", "NOISE"), 0))
     if not keep.any():
         return None
     physical, time = seq.kspace()
@@ -50,84 +55,103 @@ def cover(seq: Sequence) -> Coverage | None:
     owner = np.repeat(np.arange(len(table)), table.count)
     inside, same = keep[owner], (np.diff(owner) == 0) & keep[owner[1:]]
     steps = np.linalg.norm(np.diff(k[:, axes], axis=0), axis=1)[same]
-    rows, te, centers = _echoes(table, distance, time, keep)
+    image = keep & _chosen(table, {n: int(table.labels[n][keep].min()) for n in _IMAGE if n in table.labels})
+    first = k[image[owner]]
+    nearest = np.minimum.reduceat(distance, table.start)
+    te, centers = _echoes(table, distance, nearest, time, keep)
+    central = keep & (nearest <= nearest[keep].min() + HALF_STEP / max(seq.recon.fov[:2]))
+    tr, spacing = _repetitions(seq, table, time, keep)
+    b = np.trace(table.b_matrix, axis1=1, axis2=2)
     return Coverage(
         read_step=float(steps.max(initial=0.0)),
         reach=np.abs(k[inside]).max(axis=0),
-        line_step=np.array([_line_step(k[inside, axis], seq.recon.fov[axis]) for axis in (1, 2)]),
+        line_gap=np.array([_line_gap(first[:, axis], seq.recon.fov[axis]) for axis in (1, 2)]),
+        hole=_hole(first[:, :2], seq.recon),
         center=float(distance[inside].min()),
         te=te,
-        tr=_different(table.tr[keep]),
-        ti=_different(table.ti[keep]),
-        cycle=_cycles(seq),
-        spacing=float(np.median(np.diff(te))) if len(rows) > 1 else np.nan,
-        moments=np.array([_moments(seq, float(t)) for t in centers[:MOST_ECHOES]]).reshape(-1, 3),
+        tr=tr,
+        ti=_different(table.ti[central]),
+        spacing=spacing,
+        b=b[np.isfinite(b)],
+        moments=np.array([echo_moments(seq, float(t)) for t in centers[:MOST_ECHOES]]).reshape(-1, 3),
     )
 
 
-def _cycles(seq: Sequence) -> Float[np.ndarray, " n"]:
-    pulses = pulse_instances(seq)
-    return _different(np.diff(pulses.center[seq.rf.use[pulses.event] == Use.INVERSION]))
+def _chosen(table: ReadoutTable, labels: dict[str, int]) -> Bool[np.ndarray, " readouts"]:
+    """Readouts whose labels have some values; what has no such label passes."""
+    keep = np.ones(len(table), dtype=bool)
+    for name, value in labels.items():
+        if name in table.labels:
+            keep &= np.asarray(table.labels[name]) == value
+    return keep
 
 
 def _different(values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " m"]:
     return np.unique(np.round(values[np.isfinite(values)], 8))
 
 
+def _middle(table: ReadoutTable, time: Float[np.ndarray, " samples"]) -> Float[np.ndarray, " readouts"]:
+    return time[table.start + table.count // 2]
+
+
 def _echoes(
-    table, distance: np.ndarray, time: np.ndarray, keep: np.ndarray
-) -> tuple[Int[np.ndarray, " echoes"], Float[np.ndarray, " echoes"], Float[np.ndarray, " echoes"]]:
-    """Readout, echo time and time of the sample nearest to the center of k-space, of each echo."""
-    first = np.concatenate([[0], np.cumsum(table.count)])[:-1]
-    nearest = np.minimum.reduceat(distance, first)
+    table: ReadoutTable,
+    distance: Float[np.ndarray, " samples"],
+    nearest: Float[np.ndarray, " readouts"],
+    time: Float[np.ndarray, " samples"],
+    keep: Bool[np.ndarray, " readouts"],
+) -> tuple[Float[np.ndarray, " echoes"], Float[np.ndarray, " echoes"]]:
+    """Echo time and time of the sample nearest to the center of k-space, of each echo."""
     echo = np.asarray(table.labels.get("ECO", np.zeros(len(table), dtype=int)))
-    rows, te, at = [], [], []
+    te, at = [], []
     for number in np.unique(echo[keep]):
         mine = np.flatnonzero((echo == number) & keep & np.isfinite(table.te))
         if len(mine) == 0:
             continue
         row = mine[int(nearest[mine].round(6).argmin())]
-        sample = first[row] + int(distance[first[row] : first[row] + table.count[row]].argmin())
-        middle = time[first[row] + table.count[row] // 2]
-        rows.append(row)
-        te.append(table.te[row] + time[sample] - middle)
+        start, count = table.start[row], table.count[row]
+        sample = start + int(distance[start : start + count].argmin())
+        te.append(table.te[row] + time[sample] - time[start + count // 2])
         at.append(time[sample])
-    return np.array(rows, dtype=int), np.array(te), np.array(at)
+    return np.array(te), np.array(at)
 
 
-def _line_step(k: Float[np.ndarray, " n"], fov: float) -> float:
-    """Median distance of lines [1/m]."""
-    lines = np.unique(np.round(k * fov / SAME_LINE)) * SAME_LINE / fov
-    steps = np.diff(lines)
-    steps = steps[steps > 2 * SAME_LINE / fov]
-    return float(np.median(steps)) if len(steps) else np.nan
+def _repetitions(
+    seq: Sequence, table: ReadoutTable, time: Float[np.ndarray, " samples"], keep: Bool[np.ndarray, " readouts"]
+) -> tuple[Float[np.ndarray, " n"], float]:
+    """Repetition times, and spacing of echoes.
 
-
-def _moments(seq: Sequence, stop: float) -> tuple[float, float, float]:
-    """Size of the moments of the effective gradient from the last excitation to a time, about that excitation.
-
-    m0 = k, m1 = T k - ∫k dt, m2 = T² k - 2 ∫t k dt, by parts from mₙ = ∫tⁿ G dt.
+    Where several excitations follow one inversion, as in MPRAGE, TR is from inversion to inversion.
     """
-    tracks, pulses = gradient_tracks(seq), pulse_instances(seq)
-    use = seq.rf.use[pulses.event]
-    before = np.flatnonzero((use == Use.EXCITATION) & (pulses.center < stop))
-    if len(before) == 0:
-        return np.nan, np.nan, np.nan
-    start = float(pulses.center[before[-1]])
-    offsets = k_offsets(use, total_moment(tracks, pulses.center))
-    turns = pulses.center[(use == Use.REFOCUSING) & (pulses.center > start) & (pulses.center < stop)]
-    corners = np.concatenate([track.time for track in tracks])
-    edges = np.unique(np.concatenate([[start, stop], turns, corners[(corners > start) & (corners < stop)]]))
-    left, half = edges[:-1], 0.5 * np.diff(edges)
-    once, twice = np.zeros(3), np.zeros(3)
-    for node, weight in zip(_NODES, _WEIGHTS, strict=True):
-        t = left + half * (1 + node)
-        sign = np.where((len(turns) - np.searchsorted(turns, t)) % 2, -1.0, 1.0)
-        k = (total_moment(tracks, t) - offsets[np.searchsorted(pulses.center, t, side="right")]) * sign[:, None]
-        once += ((weight * half)[:, None] * k).sum(axis=0)
-        twice += ((weight * half * (t - start))[:, None] * k).sum(axis=0)
-    end = total_moment(tracks, np.array([stop]))[0] - offsets[np.searchsorted(pulses.center, stop, side="right")]
-    length = stop - start
-    values = (end, length * end - once, length**2 * end - 2 * twice)
-    m0, m1, m2 = (float(np.linalg.norm(value)) for value in values)
-    return m0, m1, m2
+    pulses = pulse_instances(seq)
+    inversions = np.flatnonzero(seq.rf.use[pulses.event] == Use.INVERSION)
+    cycle = _different(repetition(seq, pulses, inversions))
+    tr = _different(table.tr[keep])
+    middle = _middle(table, time)[keep]
+    excited = middle - table.te[keep]
+    follows = np.abs(np.diff(excited)) < SAME_TIME
+    spacings = np.diff(middle)[follows]
+    if len(spacings) == 0 and len(cycle) and len(tr) and tr.max() < 0.99 * cycle.min():
+        found = table.tr[keep]
+        return cycle, float(np.median(found[np.isfinite(found)]))
+    return tr, float(np.median(spacings)) if len(spacings) else np.nan
+
+
+def _line_gap(k: Float[np.ndarray, " n"], fov: float) -> float:
+    """Largest distance of neighbouring lines [1/m]."""
+    lines: Int[np.ndarray, " m"] = np.unique(np.round(k * fov / SAME_LINE))
+    return float(np.diff(lines).max() * SAME_LINE / fov) if len(lines) > 1 else np.nan
+
+
+def _hole(k: Float[np.ndarray, "n 2"], recon: ReconSpec) -> float:
+    """Diameter of the largest disc without a sample inside the circle that the recon part asks for [1/m]."""
+    if recon.method == "cartesian":
+        return np.nan
+    step = 1 / max(recon.fov[:2])
+    radius = min((recon.matrix[axis] // 2 - 1) / recon.fov[axis] for axis in (0, 1))
+    spacing = max(0.5 * step, radius * np.sqrt(np.pi / MOST_PLACES))
+    line = np.arange(-radius, radius + 0.5 * spacing, spacing)
+    places = np.stack(np.meshgrid(line, line), axis=-1).reshape(-1, 2)
+    places = places[np.linalg.norm(places, axis=1) <= radius]
+    cells = np.unique(np.round(k / (0.1 * step)), axis=0) * (0.1 * step)
+    return float(2 * cKDTree(cells).query(places)[0].max(initial=0.0))

@@ -14,7 +14,7 @@ from mrisim.constants import GAMMA_BAR
 from mrisim.events.blocks import Sequence
 from mrisim.events.diffusion import b_matrices
 from mrisim.events.moments import readout_instances
-from mrisim.units import AREA, B_VALUE, FREQUENCY, GRADIENT, LENGTH, NUMBER, TIME, Dimension, show
+from mrisim.units import AREA, B_VALUE, FREQUENCY, GRADIENT, LENGTH, NUMBER, TIME, Dimension, show, show_b1
 
 SHARES = ("pns", "gradient_duty")
 
@@ -33,7 +33,7 @@ class Measure:
         if self.name in SHARES:
             return f"{value:.1%}".replace("%", " %")
         if self.name in ("b1_rms", "b1_peak"):
-            return f"{show(value, GRADIENT, self.gamma * 1e-3, digits=4).removesuffix(' mT/m')} uT"
+            return show_b1(value, self.gamma, digits=4)
         return show(value, self.dimension, self.gamma, digits=5)
 
 
@@ -63,13 +63,18 @@ def measures(
     if coverage is not None:
         found |= _times(coverage)
     found["interval"] = (_intervals(seq), TIME)
-    if seq.blocks.adc.max(initial=-1) >= 0:
-        b = np.trace(b_matrices(seq), axis1=1, axis2=2)
-        b = b[np.isfinite(b)]
-        if len(b):
-            found |= {"b_min": ((float(b.min()),), B_VALUE), "b_max": ((float(b.max()),), B_VALUE)}
+    if len(b := coverage.b if coverage is not None else _traces(seq)):
+        found |= {"b_min": ((float(b.min()),), B_VALUE), "b_max": ((float(b.max()),), B_VALUE)}
     gamma = seq.system.gamma
     return {n: Measure(name=n, values=v, dimension=d, gamma=gamma) for n, (v, d) in found.items() if v}
+
+
+def _traces(seq: Sequence) -> np.ndarray:
+    """Of the b-matrices, where known [s/m^2]."""
+    if seq.blocks.adc.max(initial=-1) < 0:
+        return np.zeros(0)
+    b = np.trace(b_matrices(seq), axis1=1, axis2=2)
+    return b[np.isfinite(b)]
 
 
 def _times(coverage: Coverage) -> dict[str, tuple[tuple[float, ...], Dimension]]:

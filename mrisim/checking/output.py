@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mrisim.checking.messages import Message
+from mrisim.checking.registry import RULES
 
 SARIF_SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 
@@ -38,10 +39,15 @@ def to_sarif(messages: Iterable[Message], version: str) -> str:
         '2.1.0'
     """
     found = list(messages)
-    rules = [{"id": name} for name in dict.fromkeys(message.id for message in found)]
-    driver = {"name": "mrisim", "semanticVersion": version, "rules": rules}
+    rules = [_rule(name) for name in dict.fromkeys(message.id for message in found)]
+    driver = {"name": "mrisim", "version": version, "rules": rules}
     run = {"tool": {"driver": driver}, "results": [_result(message) for message in found]}
     return json.dumps({"$schema": SARIF_SCHEMA, "version": "2.1.0", "runs": [run]}, indent=2, ensure_ascii=False)
+
+
+def _rule(name: str) -> dict[str, Any]:
+    severity, purpose = RULES[name]
+    return {"id": name, "shortDescription": {"text": purpose}, "defaultConfiguration": {"level": severity}}
 
 
 def _result(message: Message) -> dict[str, Any]:

@@ -14,12 +14,22 @@ from mrisim.checking.exposure import Stimulation, heat, stimulation
 from mrisim.checking.limits import check_limits
 from mrisim.checking.measures import Measure, measures
 from mrisim.checking.messages import Message, grouped, located
+from mrisim.data import ReconSpec
 from mrisim.events.blocks import Sequence
-from mrisim.events.checks import MULTIPLE, Violation
+from mrisim.events.checks import Violation
 from mrisim.source import Source
 from mrisim.units import AREA, FREQUENCY, GRADIENT, TIME, show
 
 TOO_FAR = 1e-3  # relative, of a step in k-space
+LINES_OFF = 0.05  # relative, of a distance of lines
+HOLES_OFF = 0.15  # relative, of a gap, which is found on a grid
+_ANCHOR = "Anchor the timing at the center of k-space"
+_PULSES = "Check the anchors of the timing, and the use of the pulses"
+TIMES = {
+    "TE": ("TE", _ANCHOR), "TR": ("TR", _PULSES), "TI": ("TI", _PULSES),
+    "spacing": ("echo-spacing", _PULSES), "echo_spacing": ("echo-spacing", _PULSES),
+}  # fmt: skip
+"""Parameters that are held against what is found: rule and remedy."""
 OFF_CENTER = 0.5  # distance of the nearest sample from k = 0, in steps, above which the center is missed
 
 
@@ -89,39 +99,40 @@ def _facts(seq: Sequence, coil: Coil) -> _Facts:
 
 def _hardware(violation: Violation, source: Source | None) -> Message:
     name = violation.block_name.split("+")[0].split(",")[0].strip()
-    text = str(violation)
-    head, _, tail = text.partition(": must ")
-    allowed, _, found = tail.partition(", but is ")
-    found, _, remedy = found.removesuffix(".").partition(". ")
     rule = violation.rule.split(",")[0].lower().replace(" ", "-")
     message = Message(
-        id=f"hardware/{rule}", severity="error", what=head, allowed=allowed, found=found, count=violation.count,
-        remedy=remedy if violation.relation == MULTIPLE else "",
+        id=f"hardware/{rule}", severity="error", what=violation.what, count=violation.count,
+        allowed=f"{violation.relation} {violation.shown(violation.limit)}", found=violation.shown(violation.value),
+        remedy=violation.remedy,
     )  # fmt: skip
     known = source is not None and isinstance(source.data.get("events"), dict) and name in source.data["events"]
     return located(message, source, ("events", name) if known else ("timeline",))
 
 
 def _times(facts: _Facts, source: Source | None) -> Iterator[Message]:
-    """TE, TR and TI of the parameters against those of pulses and gradients."""
+    """TE, TR, TI and echo spacing of the parameters against those of pulses and gradients."""
     seq, coverage = facts.seq, facts.coverage
     if coverage is None:
         return
     dwell = float(seq.adc.dwell.max(initial=0.0))
-    for name in ("TE", "TR", "TI"):
-        parameter, found = seq.parameters.get(name), facts.measures.get(name)
-        if parameter is None or found is None or parameter.dimension != TIME or isinstance(parameter.value, tuple):
+    for name, (rule, remedy) in TIMES.items():
+        parameter, found = seq.parameters.get(name), _found(facts.measures, name)
+        if parameter is None or not found or parameter.dimension != TIME or isinstance(parameter.value, tuple):
             continue
         asked = float(parameter.value)
-        candidates = (*found.values, *(coverage.cycle.tolist() if name == "TR" else ()))
-        nearest = min(candidates, key=lambda value: abs(value - asked))
+        nearest = min(found, key=lambda value: abs(value - asked))
         if abs(nearest - asked) > dwell + seq.system.gradient_raster:
             message = Message(
-                id=f"timing/{name}", severity="warning", what=f"{name} as found in pulses and gradients",
-                allowed=f"be {show(asked, TIME)} as the file says", found=show(nearest, TIME),
-                remedy="Anchor the timing at the center of k-space",
+                id=f"timing/{rule}", severity="warning", what=f"{name} as found in pulses and gradients",
+                allowed=f"be {show(asked, TIME)} as the file says", found=show(nearest, TIME), remedy=remedy,
             )  # fmt: skip
             yield located(message, source, ("parameters", name))
+
+
+def _found(measures: Mapping[str, Measure], name: str) -> tuple[float, ...]:
+    """Values that a parameter may mean; a spacing is of echoes, or of excitations."""
+    names = (name,) if TIMES[name][0] == name else ("echo_spacing", "TR")
+    return tuple(value for one in names if one in measures for value in measures[one].values)
 
 
 def _coverage(seq: Sequence, coverage: Coverage | None, source: Source | None) -> Iterator[Message]:
@@ -135,6 +146,7 @@ def _coverage(seq: Sequence, coverage: Coverage | None, source: Source | None) -
         one = Message(id=f"k-space/{rule}", severity="warning", what=what, allowed=allowed, found=found, remedy=remedy)
         return located(one, source, center)
 
+    yield from (located(one, source, center) for one in _gaps(coverage, seq.recon))
     largest = step[:2].max() if seq.recon.method != "cartesian" else step[0]
     if coverage.read_step > largest * (1 + TOO_FAR):
         yield message(
@@ -154,6 +166,27 @@ def _coverage(seq: Sequence, coverage: Coverage | None, source: Source | None) -
             got = voxel * asked / max(coverage.reach[axis], 1e-9)
             yield message(f"resolution-{name}", f"voxel on the {name} axis, as sampled", f"be {voxel * 1e3:.4g} mm",
                           f"{got * 1e3:.4g} mm", "Reach further out in k-space")  # fmt: skip
+
+
+def _gaps(coverage: Coverage, recon: ReconSpec) -> Iterator[Message]:
+    """Distance of lines, and gaps between spokes or arms, against the field of view."""
+    if recon.method == "cartesian":
+        for axis, name, lines in ((1, "phase", "line"), (2, "partition", "partition")):
+            gap = coverage.line_gap[axis - 1]
+            if recon.matrix[axis] > 1 and gap > (1 + LINES_OFF) / recon.fov[axis]:
+                yield Message(
+                    id=f"k-space/nyquist-{name}", severity="warning", found=f"{1e3 / gap:.4g} mm",
+                    what=f"field of view along the {name} axis, as sampled",
+                    allowed=f"be at least {1e3 * recon.fov[axis]:.4g} mm",
+                    remedy=f"Sample every {lines}, or reconstruct in parallel elsewhere",
+                )  # fmt: skip
+    allowed = np.sqrt(2) / max(recon.fov[:2])  # the diagonal of a cell of the Cartesian grid
+    if coverage.hole > allowed * (1 + HOLES_OFF):
+        yield Message(
+            id="k-space/gaps", severity="note", what="largest gap between spokes or arms",
+            allowed=f"be at most {show(allowed, AREA, digits=4)} for the field of view",
+            found=show(coverage.hole, AREA, digits=4), remedy="Sample more of them, or expect streaks",
+        )  # fmt: skip
 
 
 def _nerves(facts: _Facts, source: Source | None) -> Iterator[Message]:

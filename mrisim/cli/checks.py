@@ -43,18 +43,27 @@ def check(
     coil: Annotated[
         str | None, typer.Option(help="Gradient coil for nerve stimulation and tones: example_coil, or a .yaml file.")
     ] = None,
+    phantom: Annotated[
+        str | None, typer.Option(help="Judge the isochromats that a run with this phantom would take.")
+    ] = None,
+    isochromats: Annotated[int | None, typer.Option(min=1, help="Per voxel of that run.")] = None,
     format_: Annotated[Format, typer.Option("--format", help="Sarif is what editors and code review show.")] = (
         Format.text
     ),
 ) -> None:
     """Check files: grammar, scanner's limits, timing, k-space, safety, limits of their own. Exit code 1 on errors."""
     from mrisim.checking import load_coil
+    from mrisim.errors import Problem, SpecError
 
+    if isochromats is not None and phantom is None:
+        raise SpecError(Problem("must come with --phantom, but comes alone", path="--isochromats"))
     body = load_coil(coil) if coil is not None else None
     given, parameters = reading(system, use, strict), assignments(set_ or [])
     found: list[Message] = []
     for name in names:
         messages = list(_messages(name, parameters, given, body, quiet=format_ != Format.text))
+        if phantom is not None:
+            messages += _density(name, {**given, **parameters}, phantom, isochromats)
         found += messages
         if format_ == Format.text:
             _print(name, messages)
@@ -122,6 +131,29 @@ def _sequence(
             typer.echo(f"note: {finding}")
     for message in check_sequence(sequence, source, coil):
         yield message if message.file else replace(message, file=name)
+
+
+def _density(name: str, given: dict[str, Any], phantom: str, isochromats: int | None) -> Iterator[Message]:
+    """Whether the isochromats of a run are dense enough for what gradients and pulses do."""
+    from mrisim.checking import Message
+    from mrisim.errors import Problem, SpecError
+    from mrisim.io.sequences import load_sequence
+    from mrisim.pipeline.kinds import kind_of
+    from mrisim.pipeline.phantoms import PhantomSource
+    from mrisim.simulate.density import ALLOWED
+
+    if kind_of(name) != "sequence":
+        raise SpecError(Problem("must be left out for what is no sequence, but is given", path="--phantom"))
+    density = PhantomSource.of(phantom, {}).judge(load_sequence(name, **given), isochromats)
+    if density is None or density.error <= ALLOWED:
+        return
+    enough = f"at least {density.enough}" if density.enough else "more than any number that was tried"
+    yield Message(
+        id="density/isochromats", severity="warning", what=f"isochromats per voxel of {phantom}",
+        allowed=f"be {enough} for spurious echoes below {ALLOWED:.0%}".replace("%", " %"), file=name,
+        found=f"{density.isochromats}, which leaves {density.error:.0%}".replace("%", " %"),
+        remedy=f"Run with --isochromats {density.enough}" if density.enough else "Run with --spoiling ideal",
+    )  # fmt: skip
 
 
 def _protocol(name: str, coil: Coil | None) -> Iterator[Message]:

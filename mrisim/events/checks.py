@@ -17,7 +17,7 @@ from mrisim._types import Float, Int
 from mrisim.constants import GAMMA_BAR
 from mrisim.events.tables import AXES, NONE, GradientShape, SequenceTables
 from mrisim.scanner import Scanner
-from mrisim.units import FREQUENCY, GRADIENT, SLEW, TIME, Dimension, show
+from mrisim.units import FREQUENCY, GRADIENT, SLEW, TIME, Dimension, show, show_b1
 
 PHYSICAL = ("x", "y", "z")
 EXCESS = 1e-6  # relative excess over a limit that rounding may make
@@ -25,6 +25,20 @@ OFF_RASTER = 1e-4  # distance from a raster, in steps of it, that rounding may m
 ROUNDING = 1e-10  # of times inside a block [s]
 DIGITS = 12  # that corner times are compared with [log10 s]
 MULTIPLE = "be a multiple of"
+PEAK = "RF peak"
+REMEDIES = {
+    PEAK: "Lengthen the pulse, or lower its flip angle or time-bandwidth product",
+    "gradient amplitude": "Lengthen the gradient",
+    "gradient slew rate": "Lengthen the ramps",
+    "gradient step from block to block": "Let gradients begin and end at zero, or where the neighbour does",
+    "gradient step inside the block": "Begin and end at zero, or at the block's borders",
+    "RF dead time": "Delay the pulse",
+    "RF ringdown": "Lengthen the block",
+    "ADC dead time before": "Delay the sampling",
+    "ADC dead time after": "Lengthen the block",
+    "ADC during a pulse, overlap": "Sample after the pulse",
+    "end of the event, which the block must hold": "Lengthen the block",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,15 +65,35 @@ class Violation:
     gamma: float = GAMMA_BAR  # [Hz/T]
 
     def __str__(self) -> str:
-        name = f" ({self.block_name})" if self.block_name else ""
-        axis = f", {self.axis}" if self.axis else ""
         others = f", and {self.count - 1} more" if self.count > 1 else ""
-        limit, value, nearest = (self._show(number) for number in (self.limit, self.value, self.nearest))
-        remedy = f" Nearest: {nearest}." if self.relation == MULTIPLE else ""
-        place = f"block {self.block}{name} at {show(self.time, TIME)}{others}{axis}"
-        return f"{place}: {self.rule}: must {self.relation} {limit}, but is {value}.{remedy}"
+        remedy = f" {self.remedy}." if self.remedy else ""
+        where = f"{self.place}{others}{self._axis}: {self.rule}"
+        return f"{where}: must {self.relation} {self.shown(self.limit)}, but is {self.shown(self.value)}.{remedy}"
 
-    def _show(self, value: float) -> str:
+    @property
+    def _axis(self) -> str:
+        return f", {self.axis}" if self.axis else ""
+
+    @property
+    def place(self) -> str:
+        """Block and time."""
+        name = f" ({self.block_name})" if self.block_name else ""
+        return f"block {self.block}{name} at {show(self.time, TIME)}"
+
+    @property
+    def what(self) -> str:
+        """Block, time, axis and rule."""
+        return f"{self.place}{self._axis}: {self.rule}"
+
+    @property
+    def remedy(self) -> str:
+        """What to do, an imperative sentence without its full stop."""
+        return f"Nearest: {self.shown(self.nearest)}" if self.relation == MULTIPLE else REMEDIES.get(self.rule, "")
+
+    def shown(self, value: float) -> str:
+        """Text of a value of the rule's dimension."""
+        if self.rule == PEAK:
+            return show_b1(value, self.gamma)
         return show(value, self.dimension, self.gamma, digits=9 if self.dimension == TIME else 6)
 
 
@@ -304,7 +338,7 @@ def _rf(blocks: _Blocks) -> Iterator[Violation]:
                 groups,
                 group,
                 delay + float(0.5 * (shape.edges[1:] + shape.edges[:-1])[np.abs(shape.samples).argmax()]),
-                rule="RF peak",
+                rule=PEAK,
                 relation="be at most",
                 value=amplitude,
                 limit=system.max_b1,

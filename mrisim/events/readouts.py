@@ -36,7 +36,7 @@ def readout_table(seq: Sequence) -> ReadoutTable:
         te = np.where(known, middle - pulses.center[row] - _stored(pulses, use, row, middle), np.nan)
         ti = np.where(known, _since(seq, pulses, np.flatnonzero(use == Use.INVERSION), row), np.nan)
         ts = np.where(known, _since(seq, pulses, _saturations(seq, pulses), row), np.nan)
-        tr = np.where(known, _repetition(seq, pulses, excitation)[np.maximum(last, 0)], np.nan)
+        tr = np.where(known, repetition(seq, pulses, excitation)[np.maximum(last, 0)], np.nan)
         flip = np.where(known, seq.rf.flip[pulses.event[row]], np.nan)
     start = np.concatenate([[0], np.cumsum(readouts.count)])[:-1].astype(int)
     labels = {name: values[readouts.block] for name, values in seq.blocks.labels.items()}
@@ -103,10 +103,10 @@ def _since(
     return result
 
 
-def _repetition(seq: Sequence, pulses: PulseInstances, excitation: np.ndarray) -> np.ndarray:
-    """Time from the previous excitation of the same slice to each excitation [s], nan for the first."""
-    result, at = np.full(len(excitation), np.nan), _slice_of(seq, pulses, excitation)
+def repetition(seq: Sequence, pulses: PulseInstances, chosen: Int[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    """Time from the previous one of some pulses that acts on the same slice to each of them [s], nan for the first."""
+    result, at = np.full(len(chosen), np.nan), _slice_of(seq, pulses, chosen)
     for position in np.unique(at):
         rows = np.flatnonzero(at == position)
-        result[rows[1:]] = np.diff(pulses.center[excitation[rows]])
+        result[rows[1:]] = np.diff(pulses.center[chosen[rows]])
     return result

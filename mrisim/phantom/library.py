@@ -24,6 +24,7 @@ from mrisim.phantom.fields import Polynomial
 from mrisim.phantom.model import Painted, PhantomModel, Points, Susceptibility
 from mrisim.phantom.shapes import Ellipse, Ellipsoid, Polygon, Prism, Ribbon, Shape, along, rectangle, turned
 from mrisim.phantom.tissues import AIR, BACKGROUND, Tissue, changed, mixture, perfused, tissue
+from mrisim.schemas import for_editors
 from mrisim.source import Source
 from mrisim.units import Dimension
 
@@ -153,8 +154,8 @@ def json_schema() -> dict[str, Any]:
         >>> json_schema()["title"]
         'mrisim phantom'
     """
-    schema = grammar.PhantomFile.model_json_schema()
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **_relaxed(schema), "title": "mrisim phantom"}
+    schema = for_editors(_relaxed(grammar.PhantomFile.model_json_schema()))
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "mrisim phantom"}
 
 
 def _relaxed(part: Any) -> Any:

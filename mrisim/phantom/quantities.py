@@ -26,7 +26,8 @@ def _reader(
 ) -> Callable[[Any], float]:
     def read(value: Any) -> float:
         if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-            raise SpecError(Problem(f"must be a {name_of(dimension)}, but is {_kind(value)}"))
+            article = dimension.noun.split()[0]
+            raise SpecError(Problem(f"must be {article} {name_of(dimension)}, but is {_kind(value)}"))
         number = units.parse(str(value), dimension)
         if math.isnan(number) or (math.isinf(number) and not infinite):
             raise SpecError(Problem(f"must be finite, but is {value}"))

@@ -17,7 +17,7 @@ from mrisim.io.phantoms import load_model
 from mrisim.phantom import Sampling
 from mrisim.phantom.interface import Model
 from mrisim.program import lower
-from mrisim.simulate.density import ALLOWED, judge_density, resolves_slices
+from mrisim.simulate.density import ALLOWED, Density, judge_density, resolves_slices
 from mrisim.units import LENGTH, parse
 
 MARGIN = 1.1  # thicknesses that the slab reaches beyond the center of the outermost slices
@@ -85,6 +85,11 @@ class PhantomSource:
         affordable = max(fewest, int(MOST_STEPS / max(steps, 1.0)))
         good = [count for count, error in density.errors.items() if error <= ALLOWED]
         return self._at(model, seq, min([*good, most][0], most, affordable))
+
+    def judge(self, seq: Sequence, isochromats: int | None = None) -> Density | None:
+        """What the sampling of a sequence costs in accuracy; None where it cannot be judged."""
+        phantom = self.sample(seq, isochromats)
+        return judge_density(lower(seq), seq.kspace()[0], phantom, resolved=resolves_slices(seq))
 
     def _at(self, model: Model, seq: Sequence, isochromats: int) -> Phantom:
         sampling = replace(self._sampling(model, seq, isochromats), stagger=_layered(seq))

@@ -329,7 +329,7 @@ def _recon_values(key: str, model: ReconModel, scope: Scope, dimension: Dimensio
     value = scope.evaluate(text, path)
     with scope.globals.collector.at(path):
         if not isinstance(value, Quantity) or value.dimension != dimension or value.is_bool:
-            raise SpecError(f"must be a {dimension} or a list of them, but is none")
+            raise SpecError(f"must be {dimension.noun} or a list of them, but is none")
     return [float(number) for number in value.si().ravel()]
 
 

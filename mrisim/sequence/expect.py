@@ -136,7 +136,7 @@ class _Resolver:
                 raise SpecError("must be numbers, but is true or false")
             due = DIMENSIONS.get(name, value.dimension)
             if value.dimension != due:
-                raise SpecError(f"must be a {due} with its unit, but is {_texts(text)[0]}, a {value.dimension}")
+                raise SpecError(f"must be {due.noun} with its unit, but is {_texts(text)[0]}, {value.dimension.noun}")
             if name in PROPERTIES and name not in ("df", "D") and value.values.min() <= 0:
                 raise SpecError(f"must be above zero, but is {value.values.min():g}")
             if name == "D" and "bloch" in self.model.engines:

@@ -297,13 +297,13 @@ class _Evaluator(ast.NodeVisitor):
 
     def _power(self, node: ast.BinOp, a: Quantity, b: Quantity) -> Quantity:
         if b.dimension != NUMBER or b.is_list:
-            raise SpecError(f"must have a number as exponent, but '{self.spell(node.right)}' is a {b.dimension}")
+            raise SpecError(f"must have a number as exponent, but '{self.spell(node.right)}' is {b.dimension.noun}")
         if np.abs(b.values).max(initial=0.0) > MAX_POWER:
             raise SpecError(f"must have exponents up to {MAX_POWER}, but '{self.spell(node)}' has a larger one")
         dimension = NUMBER
         if a.dimension != NUMBER:
             if b.values.size != 1:
-                raise SpecError(f"must have one exponent for a {a.dimension}, but '{self.spell(node.right)}' varies")
+                raise SpecError(f"must have one exponent for {a.dimension.noun}, but '{self.spell(node.right)}' varies")
             exponent = Fraction(float(b.values.flat[0])).limit_denominator(12)
             dimension = a.dimension**exponent
         return Quantity(a.values**b.values, dimension, a.is_list)
@@ -311,8 +311,8 @@ class _Evaluator(ast.NodeVisitor):
     def _same(self, left: ast.expr, a: Quantity, right: ast.expr, b: Quantity) -> None:
         if a.dimension != b.dimension:
             raise SpecError(
-                f"must combine equal dimensions, but '{self.spell(left)}' is a {a.dimension} and "
-                f"'{self.spell(right)}' a {b.dimension}"
+                f"must combine equal dimensions, but '{self.spell(left)}' is {a.dimension.noun} and "
+                f"'{self.spell(right)}' {b.dimension.noun}"
             )
 
     def _real(self, node: ast.expr, value: Quantity) -> None:
@@ -345,7 +345,7 @@ class _Evaluator(ast.NodeVisitor):
     def _truth(self, node: ast.expr) -> Quantity:
         value = self.quantity(node)
         if not value.is_bool or value.is_list:
-            raise SpecError(f"must be true or false, but '{self.spell(node)}' is a {value.dimension}")
+            raise SpecError(f"must be true or false, but '{self.spell(node)}' is {value.dimension.noun}")
         return value
 
     def visit_IfExp(self, node: ast.IfExp) -> Value:

@@ -43,9 +43,9 @@ class Call:
     def require(self, index: int, dimension: Dimension, *, lists: bool = True) -> Quantity:
         value = self.values[index]
         if value.dimension != dimension or (value.is_list and not lists):
-            kind = "list" if value.dimension == dimension else value.dimension
+            kind = "a list" if value.dimension == dimension else value.dimension.noun
             example = f" such as {EXAMPLES[dimension]}" if dimension in EXAMPLES else ""
-            raise SpecError(f"must give {self.name}() a {dimension}{example}, but '{self.texts[index]}' is a {kind}")
+            raise SpecError(f"must give {self.name}() {dimension.noun}{example}, but '{self.texts[index]}' is {kind}")
         return value
 
     def constant(self, index: int) -> int:

@@ -149,7 +149,7 @@ class GaussPulse(WindowedPulse):
 class FermiPulse(RFBase):
     """Flat with soft edges, for pulses far off resonance."""
 
-    shape: Literal["fermi"]
+    shape: Literal["fermi"] = Field(description="flat with soft edges")
     duration: Expr
     edge: Expr = Field(description="time constant of the edges")
 

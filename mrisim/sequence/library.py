@@ -73,7 +73,7 @@ def resolve_system(spec: str | SystemModel, source: Source) -> Scanner:
         try:
             value = literal(text, gamma)
             if value.dimension != dimension or value.is_list or value.is_bool:
-                raise SpecError(f"must be a {dimension} with its unit, but is {text}")
+                raise SpecError(f"must be {dimension.noun} with its unit, but is {text}")
             number = float(value.si().flat[0])
             zero = name.endswith(("_time", "_delay"))
             if name == "gradient_delay" and abs(number) > base.adc_dead_time:

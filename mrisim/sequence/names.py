@@ -186,7 +186,8 @@ def _claim(owner: dict[str, str], name: str, kind: str, path: KeyPath, collector
     elif name in RESERVED:
         rule = f"must not be a word of the language, but '{name}' is"
     elif name in owner:
-        rule = f"must be a new name, but '{name}' is a {owner[name]} already"
+        article = "an" if owner[name].startswith("e") else "a"
+        rule = f"must be a new name, but '{name}' is {article} {owner[name]} already"
     if rule:
         collector.add(collector.source.problem(path, rule, "Choose another name", at_key=True))
     owner.setdefault(name, kind)

@@ -95,16 +95,16 @@ def _from_numbers(value: Any, default: Quantity) -> Quantity:
 
 def _missing_unit(text: str, dimension: Dimension) -> Problem:
     example = EXAMPLES.get(dimension, f"1 {dimension}").split(" ", 1)[1]
-    rule = f"must be a {dimension} with its unit, but is {text.strip()}"
+    rule = f"must be {dimension.noun} with its unit, but is {text.strip()}"
     return Problem(rule, f"Did you mean '{text.strip()} {example}'")
 
 
 def _check_kind(value: Any, given: Quantity, default: Quantity) -> None:
     if given.is_bool != default.is_bool:
-        kind = "true or false" if default.is_bool else f"a {default.dimension}"
+        kind = "true or false" if default.is_bool else default.dimension.noun
         raise SpecError(f"must be {kind}, but is {given.describe()}")
     if given.dimension != default.dimension:
-        raise SpecError(f"must be a {default.dimension}, but is '{value}', a {given.dimension}")
+        raise SpecError(f"must be {default.dimension.noun}, but is '{value}', {given.dimension.noun}")
 
 
 def resolve_parameters(
@@ -170,7 +170,7 @@ def _bounds(
         try:
             bound = literal(text, gamma)
             if bound.dimension != default.dimension or bound.is_list or bound.is_bool:
-                raise SpecError(f"must be a {default.dimension} as the value is, but is a {bound.dimension}")
+                raise SpecError(f"must be {default.dimension.noun} as the value is, but is {bound.dimension.noun}")
         except SpecError as error:
             problems += [source.problem((*path, key), p.rule, p.remedy) for p in error.problems]
             continue

@@ -370,7 +370,7 @@ class Parts:
             if not isinstance(value, Quantity) or not value.is_list or value.varies:
                 raise SpecError("must be a list that does not vary over a loop, but is not")
             if value.dimension not in (NUMBER, GRADIENT):
-                raise SpecError(f"must be a list of numbers or gradients, but is one of a {value.dimension}")
+                raise SpecError(f"must be a list of numbers or gradients, but is one of {value.dimension.noun}")
             values = value.values.reshape(len(value.values))
             scaled = value.dimension == NUMBER
         if scaled != (spec.amplitude is not None):

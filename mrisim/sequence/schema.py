@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from mrisim.paths import library_folder
+from mrisim.schemas import for_editors
+from mrisim.sequence.closed_forms import CLOSED_FORMS, COMPLEX
 from mrisim.sequence.grammar import LANGUAGE_VERSION, SequenceModel
 
 
@@ -19,7 +21,8 @@ def json_schema() -> dict[str, Any]:
         >>> json_schema()["properties"]["mrisim"]["const"]
         1
     """
-    schema = SequenceModel.model_json_schema(by_alias=True)
+    schema = for_editors(SequenceModel.model_json_schema(by_alias=True))
+    _complete_expectations(schema["$defs"]["ExpectModel"]["properties"])
     required = schema.pop("required")
     for table in ("parameters", "definitions", "events"):
         entry = schema["properties"][table]["additionalProperties"]
@@ -33,6 +36,20 @@ def json_schema() -> dict[str, Any]:
         "required": ["mrisim"],
         "anyOf": [{"required": required}, {"required": ["extends"]}],
     }
+
+
+_SPELLED = {"t1": "T1", "t2": "T2", "t2_star": "T2star", "te": "TE", "tr": "TR", "ti": "TI"}
+
+
+def _complete_expectations(keys: dict[str, Any]) -> None:
+    """Samples and closed forms with their arguments, as editors offer them."""
+    keys["signal"]["examples"] += [f"echo[0].{part}" for part in ("first", "last")]
+    keys["signal"]["examples"] += [f"{name}(echo[-1].center)" for name in COMPLEX]
+    for name, function in CLOSED_FORMS.items():
+        needed = [argument for argument in function.arguments if argument not in function.optional]
+        call = f"{name}({', '.join(_SPELLED.get(argument, argument) for argument in needed)})"
+        keys["equals"]["examples"].append(call)
+    keys["equals"]["description"] += f" Closed forms: {', '.join(CLOSED_FORMS)}."
 
 
 def write_schema(path: Path | None = None) -> Path:

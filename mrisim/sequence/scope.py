@@ -199,7 +199,7 @@ class Scope:
         with self.globals.collector.at(path):
             if not isinstance(value, Quantity) or value.is_list or value.is_bool:
                 kind = "an order of lines" if not isinstance(value, Quantity) else value.describe()
-                raise SpecError(f"must be a {' or a '.join(map(str, dimensions))}, but is {kind}")
+                raise SpecError(f"must be {' or '.join(d.noun for d in dimensions)}, but is {kind}")
             if value.dimension not in dimensions:
                 raise SpecError(_wrong_dimension(text, value, dimensions))
             if np.abs(value.values).max(initial=0.0) > LARGEST:
@@ -251,11 +251,11 @@ _BUSY = object()
 
 
 def _wrong_dimension(text: Any, value: Quantity, dimensions: tuple[Dimension, ...]) -> Problem:
-    due = " or a ".join(map(str, dimensions))
+    due = " or ".join(dimension.noun for dimension in dimensions)
     if value.dimension == NUMBER and plain_number(str(text)):
         example = EXAMPLES.get(dimensions[0], f"1 {dimensions[0]}").split(" ", 1)[1]
-        return Problem(f"must be a {due} with its unit, but is {text}", f"Did you mean '{text} {example}'")
-    return Problem(f"must be a {due}, but '{text}' is a {value.dimension}")
+        return Problem(f"must be {due} with its unit, but is {text}", f"Did you mean '{text} {example}'")
+    return Problem(f"must be {due}, but '{text}' is {value.dimension.noun}")
 
 
 @dataclass(eq=False)

@@ -123,7 +123,9 @@ def stack(items: list[Quantity]) -> Quantity:
         if one.is_list:
             raise SpecError("must be a list of numbers, but holds a list")
         if one.dimension != items[0].dimension or one.is_bool != items[0].is_bool:
-            raise SpecError(f"must be a list of one dimension, but holds a {items[0].dimension} and a {one.dimension}")
+            raise SpecError(
+                f"must be a list of one dimension, but holds {items[0].dimension.noun} and {one.dimension.noun}"
+            )
     check_room([(len(items), *np.broadcast_shapes(*(i.values.shape for i in items)))])
     return Quantity(np.stack(np.broadcast_arrays(*(i.values for i in items))), items[0].dimension, True)
 
@@ -151,7 +153,7 @@ def as_whole(value: Quantity, text: str) -> np.ndarray:
         SpecError: a dimension, or a number that is not whole.
     """
     if value.dimension != NUMBER or value.is_bool or value.is_list:
-        kind = "a list" if value.is_list else "true or false" if value.is_bool else f"a {value.dimension}"
+        kind = "a list" if value.is_list else "true or false" if value.is_bool else value.dimension.noun
         raise SpecError(f"must be a whole number, but '{text}' is {kind}")
     near = np.round(value.values)
     off = np.abs(value.values - near) > SNAP * np.maximum(1.0, np.abs(near))

@@ -20,16 +20,16 @@ def write_junit(validation: Validation, path: str | Path) -> Path:
     """JUnit XML: a suite per file, a case per expectation and engine.
 
     Source:
-        Format as read by Jenkins, GitHub and GitLab: github.com/testmoapp/junitxml.
+        Format as read by Jenkins, GitHub and GitLab; schema: junit-10.xsd of Jenkins' xUnit plugin.
     """
     outcomes = validation.outcomes
     root = ElementTree.Element("testsuites", _counts(list(outcomes)) | {"name": "mrisim validate"})
     for file, group in groupby(outcomes, key=lambda outcome: outcome.file):
         members = list(group)
-        suite = ElementTree.SubElement(root, "testsuite", _counts(members) | {"name": file})
+        suite = ElementTree.SubElement(root, "testsuite", _counts(members) | {"name": file, "file": file})
         for outcome in members:
             name = f"{outcome.name} [{outcome.engine}]"
-            attributes = {"name": name, "classname": outcome.sequence, "file": outcome.file}
+            attributes = {"name": name, "classname": outcome.sequence}
             case = ElementTree.SubElement(suite, "testcase", attributes | {"time": f"{outcome.seconds:.3f}"})
             if not outcome.passed:
                 message = f"{outside(outcome)} of {len(outcome.points)} points outside {outcome.tolerance}"

@@ -239,9 +239,9 @@ def _values(expression: Expression, scope: PointScope) -> Quantity:
 def _check_dimension(simulated: Quantity, due: Dimension, expectation: Expectation) -> None:
     tolerance = expectation.tolerance
     if simulated.dimension != due:
-        raise SpecError(f"must be a {due} as 'equals' is, but is a {simulated.dimension}")
+        raise SpecError(f"must be {due.noun} as 'equals' is, but is {simulated.dimension.noun}")
     if tolerance.absolute and tolerance.dimension != due:
-        raise SpecError(f"must be a {due}, which the tolerance is none of")
+        raise SpecError(f"must be {due.noun}, which the tolerance is none of")
 
 
 def _points(

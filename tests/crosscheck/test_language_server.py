@@ -24,8 +24,27 @@ limts: {TE: 5 ms}
 timing:
   - {name: TE, from: a, to: b, is: 5 ms, solve: fill}
 timeline: [{wait: 1 ms}]
+parameters:
+  flip: {value: 30 deg, min: 0 deg, doc: angle}
+events:
+  hit: {rf: {shape: block, flip: flip, duration: 1 ms, use: excitation}}
+expect:
+  - name: one
+    signal: {blank}
+    equals: {blank}
+    over: {T1: 1 s}
 re
-"""
+""".replace("{blank}", "")
+OPTIONAL = {  # line and key → what hover says
+    (5, "solve"): "name of a wait",
+    (8, "min"): "smallest value",
+    (8, "doc"): "one line for the user",
+    (10, "use"): "what the pulse is for",
+    (10, "flip: flip"): "flip angle on resonance",
+    (12, "name"): "for tables",
+    (15, "over"): "every combination is a point",
+    (15, "T1"): "infinite where not given",
+}
 
 
 class Client:
@@ -116,6 +135,13 @@ def test_an_editor_completes_explains_and_underlines(editor):
     client, document = editor
     hover = client.ask("textDocument/hover", {"textDocument": document, "position": {"line": 5, "character": 16}})
     assert "anchor such as excite" in str(hover)
+    for (line, key), text in OPTIONAL.items():
+        place = {"line": line, "character": TEXT.splitlines()[line].index(key)}
+        assert text in str(client.ask("textDocument/hover", {"textDocument": document, "position": place})), key
+    for line, offers in ((13, {"echo[-1].center", "angle(echo[-1].center)"}), (14, {"spin_echo(TE, TR, T1, T2)"})):
+        place = {"line": line, "character": len(TEXT.splitlines()[line])}
+        found = client.ask("textDocument/completion", {"textDocument": document, "position": place})
+        assert offers <= {item["label"].strip() for item in (found["items"] if isinstance(found, dict) else found)}
     last = {"textDocument": document, "position": {"line": TEXT.count("\n") - 1, "character": 2}}
     items = client.ask("textDocument/completion", last)
     labels = {item["label"] for item in (items["items"] if isinstance(items, dict) else items)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import shutil
@@ -72,6 +73,49 @@ def test_the_workflow_is_one():
     uses = [step["uses"] for step in job["jobs"]["validate"]["steps"] if "uses" in step]
     assert all(re.fullmatch(r"actions/[a-z-]+@v\d+", name) for name in uses)
     assert [line.split()[:2] for line in steps()] == [["mrisim", "check"], ["mrisim", "validate"]]
+
+
+def test_the_workflow_is_valid_for_github(tmp_path):
+    (text,) = [block for block in blocks("yaml") if "runs-on" in block]
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.github-workflows"]
+    for name, content, good in (("good", text, True), ("bad", text.replace("runs-on", "run-on"), False)):
+        path = tmp_path / f"{name}.yaml"
+        path.write_text(content, encoding="utf-8")
+        done = subprocess.run([*command, str(path)], capture_output=True, text=True)
+        assert (done.returncode == 0) == good, done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_the_hook_runs_under_pre_commit(tmp_path):
+    """As pre-commit calls it: green on a good file, red on a broken one, silent on others."""
+    (text,) = [block for block in blocks("yaml") if "hooks:" in block]
+    (tmp_path / ".pre-commit-config.yaml").write_text(text, encoding="utf-8")
+    (tmp_path / "sequences").mkdir()
+    file = Path(shutil.copy(ROOT / "sequences" / "fid.yaml", tmp_path / "sequences"))
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    program = tools / "mrisim"
+    program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m mrisim "$@"\n', encoding="utf-8")
+    program.chmod(0o755)
+    environment = {
+        **os.environ, "PATH": f"{tools}:{os.environ['PATH']}", "PRE_COMMIT_HOME": str(tmp_path / "cache"),
+        "GIT_CONFIG_GLOBAL": os.devnull,
+    }  # fmt: skip
+
+    def pre_commit() -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "pre_commit", "run", "--all-files"]
+        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment)
+
+    for command in (["git", "init", "-q"], ["git", "add", ".pre-commit-config.yaml", "sequences"]):
+        subprocess.run(command, check=True, cwd=tmp_path, env=environment)
+    good = pre_commit()
+    assert good.returncode == 0, good.stdout + good.stderr
+    file.write_text(file.read_text("utf-8").replace("sin(flip * b1)", "sin(flip)"), encoding="utf-8")
+    bad = pre_commit()
+    assert bad.returncode == 1
+    assert "Failed" in bad.stdout
+    subprocess.run(["git", "rm", "-qf", "--cached", "sequences/fid.yaml"], check=True, cwd=tmp_path, env=environment)
+    assert "no files to check" in pre_commit().stdout
 
 
 def test_the_hook_takes_the_files_that_changed():

@@ -100,7 +100,7 @@ def _factor(path: str | Path, cell: str, text: str, dimension: object) -> float:
     except SpecError:
         factor, found = 1.0, None
     if found != dimension:
-        rule = f"must have the unit of a {dimension} in brackets, but is '{cell}'"
+        rule = f"must have the unit of {dimension.noun} in brackets, but is '{cell}'"
         raise SpecError(Problem(rule, "Write time [s], blood [mM]", "header", str(path), 1))
     return factor
 

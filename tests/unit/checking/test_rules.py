@@ -1,7 +1,9 @@
 """Rules over sequences that are wrong on purpose, and limits of files and protocols."""
 
 import json
+from pathlib import Path
 
+import jsonschema
 import pytest
 import yaml
 from typer.testing import CliRunner
@@ -16,6 +18,8 @@ from mrisim.sequence.files import load_source
 from mrisim.units import LENGTH, TIME
 
 GAMMA = 42.577478518e6
+SARIF = json.loads(Path(__file__).with_name("sarif-2.1.0.json").read_text("utf-8"))
+"""The schema of SARIF 2.1.0 as npm package @microsoft/sarif-multitool-linux 5.7.0 ships it (MIT)."""
 
 
 def messages(folder, text, **parameters):
@@ -113,6 +117,9 @@ def test_json_and_sarif_show_the_place(tmp_path):
     assert (log["version"], run["tool"]["driver"]["name"]) == ("2.1.0", "mrisim")
     (entry,) = run["results"]
     assert entry["ruleId"] in {rule["id"] for rule in run["tool"]["driver"]["rules"]}
+    jsonschema.validate(log, SARIF)
+    broken = {**log, "runs": [{**run, "results": [{**entry, "level": "grave"}]}]}
+    assert not jsonschema.Draft202012Validator(SARIF).is_valid(broken)
     place = entry["locations"][0]["physicalLocation"]
     assert place["region"]["startLine"] == 4
     assert place["artifactLocation"]["uri"].endswith("wrong.yaml")

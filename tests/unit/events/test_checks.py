@@ -102,7 +102,10 @@ def test_gradient_amplitude():
     violation = only(one_gradient(trapezoid(ramp=400e-6), 41 * MT))
     assert violation.axis == "x"
     assert violation.value == pytest.approx(41 * MT)
-    assert str(violation) == "block 0 (b0) at 400 us, x: gradient amplitude: must be at most 40 mT/m, but is 41 mT/m."
+    assert (
+        str(violation) == "block 0 (b0) at 400 us, x: gradient amplitude: must be at most 40 mT/m, but is 41 mT/m. "
+        "Lengthen the gradient."
+    )
 
 
 def test_negative_gradient_amplitude():
@@ -112,7 +115,10 @@ def test_negative_gradient_amplitude():
 def test_slew_rate():
     violation = only(one_gradient(trapezoid(ramp=100e-6), 20 * MT))
     assert violation.value == pytest.approx(20 * MT / 100e-6)
-    assert str(violation) == "block 0 (b0) at 0 ms, x: gradient slew rate: must be at most 170 T/m/s, but is 200 T/m/s."
+    assert (
+        str(violation) == "block 0 (b0) at 0 ms, x: gradient slew rate: must be at most 170 T/m/s, but is 200 T/m/s. "
+        "Lengthen the ramps."
+    )
 
 
 def test_vector_sum_on_a_physical_axis():
@@ -231,7 +237,10 @@ def test_rf_peak():
     violation = only(one_pulse(amplitude=1000.0))
     assert violation.rule == "RF peak"
     assert violation.limit == SYSTEM.max_b1
-    assert str(violation).endswith("must be at most 851.55 Hz, but is 1 kHz.")
+    assert str(violation).endswith(
+        "must be at most 20 uT, but is 23.4866 uT. "
+        "Lengthen the pulse, or lower its flip angle or time-bandwidth product."
+    )
 
 
 def test_rf_raster_of_samples():
@@ -283,7 +292,10 @@ def test_adc_during_a_pulse():
         adc=[(100, 10e-6, 0.9e-3)],
     )
     violation = only(seq)
-    assert str(violation) == "block 0 (b0) at 900 us: ADC during a pulse, overlap: must be 0 ms, but is 200 us."
+    assert (
+        str(violation)
+        == "block 0 (b0) at 900 us: ADC during a pulse, overlap: must be 0 ms, but is 200 us. Sample after the pulse."
+    )
 
 
 @pytest.mark.parametrize(

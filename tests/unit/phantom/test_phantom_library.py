@@ -95,7 +95,7 @@ shapes:
     assert _message(write(text)).splitlines() == [
         "test.yaml:3:16: size[1]: must be a length with its unit, but is '200'. Did you mean '200 mm'.",
         "test.yaml:6:31: shapes[0].ellipse.radii[1]: must be above 0 mm, but is -44 mm.",
-        "test.yaml:6:46: shapes[0].ellipse.turn: must be a angle with its unit, but is '25'. Did you mean '25 deg'.",
+        "test.yaml:6:46: shapes[0].ellipse.turn: must be an angle with its unit, but is '25'. Did you mean '25 deg'.",
         "test.yaml:7:92: shapes[1].tissue.T1: must be above 0 ms, but is -3 ms.",
         "test.yaml:7:32: shapes[1].rectangle.size[1]: must be a length such as 1 mm, but is '22 ms', a time.",
         "test.yaml:7:40: shapes[1].rectangle.centre: must be a known key, but 'centre' is none. Did you mean 'center'.",

@@ -149,7 +149,7 @@ def test_lists_are_indexed_by_loops():
     [
         ("TE + 1", "must combine equal dimensions, but 'TE' is a time and '1' a number."),
         ("TE > 3", "must combine equal dimensions, but 'TE' is a time and '3' a number."),
-        ("sin(1)", "must give sin() a angle such as 30 deg, but '1' is a number."),
+        ("sin(1)", "must give sin() an angle such as 30 deg, but '1' is a number."),
         ("exp(TE)", "must give exp() a number, but 'TE' is a time."),
         ("2 ** TE", "must have a number as exponent, but 'TE' is a time."),
         ("2 ** 1000", "must have exponents up to 16, but '2 ** 1000' has a larger one."),

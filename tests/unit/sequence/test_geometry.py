@@ -143,7 +143,7 @@ def test_ninety_degrees_exchange_read_and_phase():
         ),
         ("orientation: {read: [1, 0, 0], phase: [2, 0, 0]}", "must have read and phase in different directions"),
         ("orientation: {read: [1, 0, 0]}", "must be given by read and phase, or by plane and angles"),
-        ("orientation: {about_read: 3}", "must be a angle with its unit, but is 3. Did you mean '3 deg'."),
+        ("orientation: {about_read: 3}", "must be an angle with its unit, but is 3. Did you mean '3 deg'."),
     ],
 )
 def test_what_is_no_geometry(geometry, message):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+import xmlschema
 from typer.testing import CliRunner
 
 import mrisim as mr
@@ -117,7 +119,7 @@ def test_the_wider_tolerance_holds(file):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("cos(flip)", "flip", "must be a angle as 'equals' is, but is a number"),
+        ("cos(flip)", "flip", "must be an angle as 'equals' is, but is a number"),
         ("cos(flip)", "cos(flip) / 0", "equals: must be finite"),
         ("cos(flip)", "echo[0].center", "equals: must not depend on the signal"),
         ("echo[0]", "echo[3]", "signal: must be an echo from 0 to 0"),
@@ -197,6 +199,9 @@ def test_junit(mixed, tmp_path):
     assert (root.get("tests"), root.get("failures")) == ("3", "1")
     cases = root.findall("./testsuite/testcase")
     assert [case.get("name") for case in cases] == ["sine [bloch]", "sine [epg]", "cosine [bloch]"]
+    schema = xmlschema.XMLSchema(Path(__file__).with_name("junit-10.xsd"))  # of Jenkins' xUnit plugin, MIT
+    schema.validate(tmp_path / "new" / "junit.xml")
+    assert not schema.is_valid("<testsuite><testcase/></testsuite>")  # it can fail
     (failure,) = root.findall("./testsuite/testcase/failure")
     assert failure.get("message") == "2 of 3 points outside 1 %"
     assert "flip 80 deg: must be 0.173648, but is 0.984808" in (failure.text or "")
