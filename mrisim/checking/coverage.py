@@ -60,7 +60,7 @@ def cover(seq: Sequence) -> Coverage | None:
     nearest = np.minimum.reduceat(distance, table.start)
     te, centers = _echoes(table, distance, nearest, time, keep)
     central = keep & (nearest <= nearest[keep].min() + HALF_STEP / max(seq.recon.fov[:2]))
-    tr, spacing = _repetitions(seq, table, time, keep)
+    tr = repetition_times(seq, table)
     b = np.trace(table.b_matrix, axis1=1, axis2=2)
     return Coverage(
         read_step=float(steps.max(initial=0.0)),
@@ -71,7 +71,7 @@ def cover(seq: Sequence) -> Coverage | None:
         te=te,
         tr=tr,
         ti=_different(table.ti[central]),
-        spacing=spacing,
+        spacing=_spacing(table, time, keep, tr),
         b=b[np.isfinite(b)],
         moments=np.array([echo_moments(seq, float(t)) for t in centers[:MOST_ECHOES]]).reshape(-1, 3),
     )
@@ -116,25 +116,32 @@ def _echoes(
     return np.array(te), np.array(at)
 
 
-def _repetitions(
-    seq: Sequence, table: ReadoutTable, time: Float[np.ndarray, " samples"], keep: Bool[np.ndarray, " readouts"]
-) -> tuple[Float[np.ndarray, " n"], float]:
-    """Repetition times, and spacing of echoes.
+def repetition_times(seq: Sequence, table: ReadoutTable) -> Float[np.ndarray, " n"]:
+    """Different repetition times [s].
 
-    Where several excitations follow one inversion, as in MPRAGE, TR is from inversion to inversion.
+    From excitation to excitation of a slice; where several excitations follow one inversion, as in MPRAGE, from
+    inversion to inversion.
     """
     pulses = pulse_instances(seq)
     inversions = np.flatnonzero(seq.rf.use[pulses.event] == Use.INVERSION)
-    cycle = _different(repetition(seq, pulses, inversions))
-    tr = _different(table.tr[keep])
+    cycle, tr = _different(repetition(seq, pulses, inversions)), _different(table.tr)
+    several = len(cycle) > 0 and len(tr) > 0 and tr.max() < 0.99 * cycle.min()
+    return cycle if several else tr
+
+
+def _spacing(
+    table: ReadoutTable,
+    time: Float[np.ndarray, " samples"],
+    keep: Bool[np.ndarray, " readouts"],
+    tr: Float[np.ndarray, " n"],
+) -> float:
+    """Of readouts after one excitation, or of excitations whose TR is from inversion to inversion; nan without."""
     middle = _middle(table, time)[keep]
-    excited = middle - table.te[keep]
-    follows = np.abs(np.diff(excited)) < SAME_TIME
-    spacings = np.diff(middle)[follows]
-    if len(spacings) == 0 and len(cycle) and len(tr) and tr.max() < 0.99 * cycle.min():
-        found = table.tr[keep]
-        return cycle, float(np.median(found[np.isfinite(found)]))
-    return tr, float(np.median(spacings)) if len(spacings) else np.nan
+    follows = np.abs(np.diff(middle - table.te[keep])) < SAME_TIME
+    if follows.any():
+        return float(np.median(np.diff(middle)[follows]))
+    found = table.tr[keep & np.isfinite(table.tr)]
+    return float(np.median(found)) if len(found) and len(tr) and found.max() < tr.min() - SAME_TIME else np.nan
 
 
 def _line_gap(k: Float[np.ndarray, " n"], fov: float) -> float:

@@ -22,7 +22,6 @@ from mrisim.cli.options import (
 from mrisim.cli.output import print_rows, print_table
 
 if TYPE_CHECKING:
-    from mrisim.data import ReadoutTable
     from mrisim.events.blocks import Sequence
 
 
@@ -87,7 +86,6 @@ def schema(
 
 
 def _show_sequence(sequence: Sequence) -> None:
-    from mrisim.events.readouts import readout_table
     from mrisim.pipeline.summary import parameter_text, scan_time, timing_table, weighting_text
 
     typer.echo(f"{sequence.name}: {sequence.description}" if sequence.description else sequence.name)
@@ -100,7 +98,7 @@ def _show_sequence(sequence: Sequence) -> None:
     print_rows(("parameter", "value", "", "meaning"), rows)
     if sequence.timing:
         print_table(timing_table(sequence))
-    typer.echo(found_times(readout_table(sequence)))
+    typer.echo(found_times(sequence))
     weighting = weighting_text(sequence)
     typer.echo(weighting) if isinstance(weighting, str) else print_table(weighting)
     typer.echo(f"duration {scan_time(sequence.duration)}, {len(sequence.blocks):,} blocks")
@@ -108,23 +106,25 @@ def _show_sequence(sequence: Sequence) -> None:
         typer.echo(f"note: {finding}")
 
 
-def found_times(table: ReadoutTable) -> str:
-    """TE, TR and TI as found in the blocks, one line.
+def found_times(sequence: Sequence) -> str:
+    """TE, TR and TI as found in the blocks, one line; of a train after an inversion, from inversion to inversion.
 
     Example:
         >>> from mrisim.sequence import load_sequence
-        >>> from mrisim.events.readouts import readout_table
-        >>> found_times(readout_table(load_sequence("spin_echo", TE="20 ms", TR="1 s"))).startswith("found TE 20 ms")
+        >>> found_times(load_sequence("spin_echo", TE="20 ms", TR="1 s")).startswith("found TE 20 ms · TR 1 s")
         True
     """
     import numpy as np
 
+    from mrisim.checking.coverage import repetition_times
+    from mrisim.events.readouts import readout_table
     from mrisim.units import TIME
     from mrisim.units import show as text
 
-    parts = []
+    parts, table = [], readout_table(sequence)
     for name in ("te", "tr", "ti", "ts"):
-        values = np.unique(np.round(getattr(table, name)[np.isfinite(getattr(table, name))], 9))
+        found = repetition_times(sequence, table) if name == "tr" else getattr(table, name)
+        values = np.unique(np.round(found[np.isfinite(found)], 9))
         if len(values) == 0:
             continue
         few = ", ".join(text(float(value), TIME) for value in values[:4])
