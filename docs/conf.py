@@ -24,6 +24,7 @@ copyright = "the mrisim authors, MIT license"
 version = release = mrisim.__version__
 
 extensions = [
+    "_pages.mathematics",
     "myst_nb",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
@@ -48,6 +49,7 @@ napoleon_google_docstring = True
 napoleon_custom_sections = [("Source", "notes_style"), ("Example", "example")]
 napoleon_use_rtype = False
 
+html_math_renderer = "mathml"
 html_theme = "furo"
 html_title = "mrisim"
 html_static_path = ["_static"]

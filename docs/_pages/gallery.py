@@ -36,7 +36,7 @@ _CARD = """\
 :link: {link}
 :link-type: doc
 :img-top: {picture}
-:class-img-top: gallery-picture
+:class-img-top: {kind}
 
 {text}
 :::
@@ -101,7 +101,13 @@ def sequence_index() -> str:
     ]
     for title, names in groups().items():
         cards = [
-            _CARD.format(title=f"`{n}`", link=f"sequences/{n}", picture=f"sequences/{n}.png", text=about[n])
+            _CARD.format(
+                title=f"`{n}`",
+                link=f"sequences/{n}",
+                picture=f"sequences/{n}.png",
+                kind="gallery-picture",
+                text=about[n],
+            )
             for n in names
         ]
         parts += [f"## {title}\n", "::::{grid} 1 2 2 3\n:gutter: 3\n", *cards, "::::\n"]
@@ -114,7 +120,9 @@ def phantom_index() -> str:
     parts += ["::::{grid} 1 1 2 2\n:gutter: 3\n"]
     rows = _named(list_phantoms())
     for name, text in rows:
-        card = _CARD.format(title=f"`{name}`", link=f"phantoms/{name}", picture=f"phantoms/{name}.png", text=text)
+        card = _CARD.format(
+            title=f"`{name}`", link=f"phantoms/{name}", picture=f"phantoms/{name}.png", kind="gallery-strip", text=text
+        )
         parts.append(card if _has_size(name) else _without_picture(card))
     return "\n".join([*parts, "::::\n", _toctree("phantoms", [name for name, _ in rows])])
 
@@ -126,7 +134,9 @@ def protocol_index() -> str:
     rows = _named(list_protocols())
     for name, text in rows:
         picture = f"phantoms/{load_protocol(name).phantom}.png"
-        parts.append(_CARD.format(title=f"`{name}`", link=f"protocols/{name}", picture=picture, text=text))
+        parts.append(
+            _CARD.format(title=f"`{name}`", link=f"protocols/{name}", picture=picture, kind="gallery-strip", text=text)
+        )
     return "\n".join([*parts, "::::\n", _toctree("protocols", [name for name, _ in rows])])
 
 

@@ -123,7 +123,7 @@ def demo(
     out: Annotated[Path, typer.Option("--out", help="Folder for files, figures and report.")] = Path("out/demo"),
     resume: ResumeOption = False,
 ) -> None:
-    """Run the brain exam: T1- and T2-weighted images, T1 and T2 maps against the truth."""
+    """Run the brain exam: T1- and T2-weighted images; T1, T2, ADC and exchange maps against the truth."""
     from mrisim.pipeline import run as run_pipeline
 
     print_result(run_pipeline("brain_demo", out=out, resume=resume, progress=True))

@@ -68,15 +68,13 @@ def run(command: list[str], folder: Path, **environment: str) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("pair", [p for p in named("python") if not any(w in p[1] for w in ELSEWHERE)], ids=title)
-def test_python_runs(pair, workplace, request):
-    code = pair[1]
-    if "import pypulseq" in code:
-        request.getfixturevalue("pulseq_file")
-        return
-    if "flash.seq" in code:
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")])
+def test_python_runs(page, workplace, request):
+    """All blocks of a page, one after the other; that of pypulseq runs for its file."""
+    codes = [code for code in blocks(page, "python") if not any(words in code for words in ELSEWHERE)]
+    if any("flash.seq" in code for code in codes):
         shutil.copy(request.getfixturevalue("pulseq_file"), workplace)
-    run([sys.executable, "-c", code], workplace)
+    run([sys.executable, "-c", "\n".join(code for code in codes if "import pypulseq" not in code)], workplace)
 
 
 @pytest.mark.slow
