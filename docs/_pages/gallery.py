@@ -25,7 +25,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "Diffusion": ("dwi_se_epi", "dti_se_epi", "ivim", "dwi_steam", "ogse", "trse_epi"),
     "Maps of relaxation, field, fat": (
         "inversion_recovery_se", "saturation_recovery", "look_locker", "mp2rage", "vfa_t1",
-        "b0_dual_echo", "b1_afi", "b1_dam", "dixon",
+        "b0_dual_echo", "b1_afi", "b1_dam", "b1_bloch_siegert", "dixon",
     ),
     "Contrast agents": ("dce_spgr_3d", "dce_golden_angle", "dsc_ge_epi"),
     "Fingerprinting": ("mrf_fisp", "mrf_bssfp"),
