@@ -56,8 +56,9 @@ class Waveform:
 
     def integral(self, start: float, stop: float) -> float:
         """Integral of the unit waveform between two times [s]."""
+        start, stop = np.clip([start, stop], self.times[0], self.times[-1])  # it may begin and end with a jump
         knots = np.unique(np.clip(np.concatenate([self.times, [start, stop]]), start, stop))
-        values = np.interp(knots, self.times, self.unit, left=0.0, right=0.0)
+        values = np.interp(knots, self.times, self.unit)
         return float(np.sum(0.5 * (values[1:] + values[:-1]) * np.diff(knots)))
 
     def value(self, t: float) -> float:
