@@ -19,7 +19,8 @@ from mrisim.mapping.dictionary import Dictionary, grid_axis
 from mrisim.mapping.method import Given, Method, Output, true_or_false
 from mrisim.mapping.separable import FitResult
 from mrisim.mapping.slice_profile import SlicePulse, slice_places
-from mrisim.physics.fingerprints import bssfp_dictionary, fisp_dictionary
+from mrisim.physics.fingerprints import RelaxingPulses, pulsed_dictionary
+from mrisim.physics.phase_graph import StateMap
 from mrisim.program import Program, lower
 
 T1_RANGE, T2_RANGE = (0.05, 6.0), (0.005, 3.0)  # of the grid [s]
@@ -27,10 +28,13 @@ RATIO = 1.12  # between its points; splines between them are then exact to about
 PLACES = 24  # through the slice
 EXTENT = 2.0  # thicknesses that they cover
 STATES = 100
+ORDERS = 2  # of dephasing that are seen: what a slice profile holds at so many cycles
 LOST = 0.01  # of the norm of the dictionary, by compression
 _EVEN = 1e-3  # cycles per slice by which the dephasing of repetitions may differ
 _BALANCED = 1e-3  # cycles per slice
 _SPOILED = 1.0
+_R1, _R2 = 1.0, 1 / 0.07  # rates at which relaxation within a pulse is followed; it is linear in between [1/s]
+_MIRRORED = 1e-9
 _NODES = 33  # flip angles at which a pulse is followed through the slice; splines in between
 
 
@@ -43,12 +47,17 @@ class Train:
     receiver: Float[np.ndarray, " pulses"]  # phase of the receiver at each sample [rad]
     tr: Float[np.ndarray, " pulses"]  # to the next pulse [s]
     te: Float[np.ndarray, " pulses"]  # to the center of k-space [s]
-    balanced: bool  # no moment per TR; else one unit of dephasing
+    unit: Float[np.ndarray, " 3"]  # moment per TR [1/m]; 0 where balanced
     ti: float | None  # center of the inversion to the first pulse [s]
     program: Program
     rows: np.ndarray  # of the pulse table
     inversion: int  # row of the pulse table, -1 without
     step: int  # of the first pulse
+
+    @property
+    def balanced(self) -> bool:
+        """No moment per TR; else one unit of dephasing."""
+        return not self.unit.any()
 
 
 def read_train(seq: Sequence) -> Train:
@@ -80,17 +89,14 @@ def read_train(seq: Sequence) -> Train:
     program = lower(seq)
     step = np.searchsorted(program.steps.time, pulses.start[excitation] + 1e-9) - 1
     before = int(np.searchsorted(program.steps.time, pulses.start[inverted[-1]] + 1e-9) - 1) if len(inverted) else -1
-    balanced = _is_balanced(seq, np.diff(moment, axis=0)[:-1], event)
-    flip, phase = seq.rf.flip[event], seq.rf.phase[event]
-    if not balanced:
-        flip, phase = flip * _signs(seq, phase), np.full(len(phase), phase[0])
+    unit = _unit(seq, np.diff(moment, axis=0)[:-1], event)
     return Train(
-        flip=flip,
-        phase=phase,
+        flip=seq.rf.flip[event],
+        phase=seq.rf.phase[event],
         receiver=seq.adc.phase[readouts.event[sampled]],
         tr=np.diff(np.append(center, 2 * center[-1] - center[-2])),
         te=_echo_times(seq, sampled, center),
-        balanced=balanced,
+        unit=unit,
         ti=float(center[0] - pulses.center[inverted[-1]]) if len(inverted) else None,
         program=program,
         rows=program.steps.pulse[step],
@@ -108,29 +114,25 @@ def _echo_times(seq: Sequence, sampled: np.ndarray, center: np.ndarray) -> Float
     return time[nearest] - center
 
 
-def _signs(seq: Sequence, phase: Float[np.ndarray, " pulses"]) -> Float[np.ndarray, " pulses"]:
-    """Minus one for pulses of opposite phase; refuses other phases."""
-    cosine = np.cos(phase - phase[0])
-    if np.abs(np.abs(cosine) - 1).max() > 1e-6:
-        rule = "must have pulses of one phase and its opposite where repetitions dephase, but has others"
-        raise ConsistencyError(Problem(rule, "Leave RF spoiling out", path=seq.name))
-    return np.sign(cosine)
-
-
-def _is_balanced(seq: Sequence, moment: Float[np.ndarray, "pulses 3"], event: np.ndarray) -> bool:
-    """Whether repetitions leave no moment; refuses what is neither that nor equal and large."""
+def _unit(seq: Sequence, moment: Float[np.ndarray, "pulses 3"], event: np.ndarray) -> Float[np.ndarray, " 3"]:
+    """Moment that each repetition leaves, 0 where none; refuses what is neither that nor equal and large."""
     thickness = seq.rf.thickness[event[0]]
-    unit = thickness if np.isfinite(thickness) else 1e-3
-    cycles = np.linalg.norm(moment, axis=1) * unit
+    length = thickness if np.isfinite(thickness) else 1e-3
+    cycles = np.linalg.norm(moment, axis=1) * length
     if cycles.max() < _BALANCED:
-        return True
-    if np.ptp(moment * unit, axis=0).max() > _EVEN or cycles.min() < _SPOILED:
+        return np.zeros(3)
+    if np.ptp(moment * length, axis=0).max() > _EVEN or cycles.min() < _SPOILED:
         rule = (
             "must have repetitions that all dephase by the same whole cycles per slice, or by nothing, "
             f"but they dephase by {cycles.min():.3g} to {cycles.max():.3g}"
         )
         raise ConsistencyError(Problem(rule, "Rewind what varies, and spoil along the slice", path=seq.name))
-    return False
+    return moment.mean(axis=0)
+
+
+def _seen(train: Train, place: Float[np.ndarray, " 3"]) -> Complex[np.ndarray, " orders"]:
+    """How orders of dephasing are seen at a place: the edges of the slice wind up no whole cycles."""
+    return np.exp(-2j * np.pi * np.arange(1 if train.balanced else ORDERS + 1) * float(train.unit @ place))
 
 
 def fingerprint_dictionary(
@@ -162,10 +164,20 @@ def fingerprint_dictionary(
     atoms = (np.repeat(t1, len(t2)), np.tile(t2, len(t1)))
     places = slice_places(seq, train.program, train.step, PLACES if slice_profile else 1, EXTENT)
     weight = EXTENT / len(places) if len(places) > 1 else 1.0
-    left = _inverted(train, atoms[0], atoms[1], places[len(places) // 2])
-    turns = _turns(train, places) if slice_profile else _Turns.nominal(train)
-    signal = sum(_signals(train, turns.at(place), atoms, left) for place in range(turns.flip.shape[1]))
-    received = weight * signal * np.exp(-1j * train.receiver)
+    pulses = _followed(train, places) if slice_profile else _nominal(train)
+    left = _inverted(train, atoms, places)
+    used, twice = _distinct(pulses, train.phase)
+    signal = np.zeros((len(atoms[0]), len(train.flip)), complex)
+    for place in used:
+        ti = np.exp(-(train.ti or 0.0) / atoms[0])
+        start = 1 + (left[:, place] - 1) * ti
+        one = pulsed_dictionary(
+            *atoms, _at(pulses, train, place), train.tr, train.te, start,
+            n_states=1 if train.balanced else STATES, seen=_seen(train, places[place]),
+        )  # fmt: skip
+        turned = one * np.exp(-1j * train.phase)
+        signal += turned - turned.conj() if twice else turned
+    received = weight * signal * np.exp(1j * (train.phase - train.receiver))
     return Dictionary(
         axes={"t1": t1, "t2": t2}, signals=received.reshape(len(t1), len(t2), -1), logarithmic=("t1", "t2")
     )
@@ -177,100 +189,91 @@ def compressed_dictionary(seq: Sequence, slice_profile: bool = True) -> tuple[Di
     return fingerprint_dictionary(seq, slice_profile=slice_profile).compressed(LOST)
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Turns:
-    """What each pulse does at each place: a turn about z, a rotation about x, the same turn about z."""
-
-    flip: Float[np.ndarray, "pulses places"]  # [rad]
-    before: Float[np.ndarray, "pulses places"]  # turn about z [rad]
-    after: Float[np.ndarray, "pulses places"]
-    mixing: Float[np.ndarray, "pulses places"]  # of relaxation meanwhile [s]
-
-    @staticmethod
-    def nominal(train: Train) -> _Turns:
-        phase = train.phase[:, None]
-        return _Turns(flip=train.flip[:, None], before=-phase, after=phase, mixing=0 * phase)
-
-    def at(self, place: int) -> _Turns:
-        return _Turns(**{name: values[:, place] for name, values in vars(self).items()})
+def _nominal(train: Train) -> RelaxingPulses:
+    """Instantaneous turns about x by the nominal flips, (pulses, places, 3)."""
+    half = train.flip[:, None, None] / 2
+    parts = (np.cos(half) ** 2, np.sin(half) ** 2, 1j * np.sin(2 * half), 0.5j * np.sin(2 * half), np.cos(2 * half))
+    still = [np.concatenate([part, 0 * part, 0 * part], axis=2) for part in parts]
+    return RelaxingPulses(*still, 0 * still[0], 0 * still[0])
 
 
-def _turns(train: Train, places: Float[np.ndarray, "places 3"]) -> _Turns:
-    """Rotations of all pulses by splines over the flip angle, from the largest pulse played at other amplitudes."""
+def _followed(train: Train, places: Float[np.ndarray, "places 3"]) -> RelaxingPulses:
+    """Maps of all pulses at each place, (pulses, places, 3), by splines over the flip angle.
+
+    The largest pulse is followed at other amplitudes, with and without relaxation. Relaxation up to its center and from
+    there on, as if it were instantaneous, is taken out; what is left is small and linear in the rates.
+    """
     pulses = train.program.pulses
     shapes = {(pulses.waveform[row], pulses.frequency[row]) for row in train.rows}
     if len(shapes) > 1:
         rule = "must play one pulse at different amplitudes, but plays different ones"
         raise ConsistencyError(Problem(rule, "Leave the shape as it is, or set slice_profile: false", "slice_profile"))
-    largest = int(train.rows[np.argmax(np.abs(train.flip))])
     top = float(np.abs(train.flip).max())
-    pulse = SlicePulse(flip=top, phase=0.0, program=train.program, row=largest)
-    still = np.full(1, np.inf)
+    pulse = SlicePulse(flip=top, phase=0.0, program=train.program, row=int(train.rows[np.argmax(np.abs(train.flip))]))
     share = np.linspace(0.0, 1.0, _NODES)
-    maps = pulse.maps(places, share, still, still)
-    flip = np.arctan2(np.abs(maps.c[0]), maps.e[0].real)
-    twist = np.unwrap(np.angle(maps.a[0]), axis=0)  # a = cos²(flip/2) exp(i (before + after))
-    lead = np.angle(maps.c[0] * np.exp(-0.5j * twist) / 1j)  # c = i sin(flip) exp(i after)
-    lead = np.where(np.abs(maps.c[0]) > 1e-9, lead, 0.0)
-    lead[0] = lead[1]
-    lead = np.unwrap(lead, axis=0)
-    wanted = np.abs(train.flip) / top
-    flip, twist, lead = (make_interp_spline(share, v, 3, axis=0)(wanted) for v in (flip, twist, lead))
-    mixing = _mixing(train, largest, flip)
-    phase = train.phase[:, None]
-    return _Turns(
-        flip=flip * np.sign(train.flip)[:, None],
-        before=0.5 * twist - lead - phase,
-        after=0.5 * twist + lead + phase,
-        mixing=mixing,
+    rates = (np.array([0.0, 0.0, _R1]), np.array([0.0, _R2, _R2]))
+    with np.errstate(divide="ignore"):
+        maps = pulse.maps(places, share, 1 / rates[0], 1 / rates[1])
+    parts = [_slopes(part) for part in _instantaneous(maps, pulse.sides, *rates)]
+    splines = (make_interp_spline(share, part, 3, axis=0) for part in parts)
+    return RelaxingPulses(*(spline(np.abs(train.flip) / top) for spline in splines))
+
+
+def _instantaneous(
+    maps: StateMap, sides: tuple[float, float], r1: Float[np.ndarray, " rates"], r2: Float[np.ndarray, " rates"]
+) -> StateMap:
+    """Maps without the relaxation that an instantaneous pulse at the center leaves to the times before and after it."""
+    lead1, rest1, lead2, rest2 = (np.exp(t * rate)[:, None, None] for rate in (r1, r2) for t in sides)  # inverse decays
+    c, e = maps.c * rest2 * lead1, maps.e * rest1 * lead1
+    risen = 1 - 1 / lead1
+    return StateMap(
+        a=maps.a * lead2 * rest2,
+        b=maps.b * lead2 * rest2,
+        c=c,
+        d=maps.d * rest1 * lead2,
+        e=e,
+        gain=maps.gain * rest2 - c * risen,
+        recovery=(maps.recovery - (1 - 1 / rest1)) * rest1 - e * risen,
     )
 
 
-def _mixing(train: Train, row: int, flip: Float[np.ndarray, "pulses places"]) -> Float[np.ndarray, "pulses places"]:
-    """∫ (sin²(flip/2) - sin²φ) dt of pulses of one shape, φ as in the middle of the slice [s]."""
-    played = train.program.waveforms[train.program.pulses.waveform[row]]
-    area, dt = (np.asarray(values) for values in (played.area, played.dt))
-    area = (area / area.sum()).real
-    turned = np.cumsum(area) - 0.5 * area - 0.5
-    inner = sum((t * np.sin(flip * u) ** 2 for t, u in zip(dt, turned, strict=True)), np.zeros_like(flip))
-    return dt.sum() * np.sin(flip / 2) ** 2 - inner
+def _slopes(part: Complex[np.ndarray, "3 amplitudes places"]) -> Complex[np.ndarray, "amplitudes places 3"]:
+    """Value without relaxation, slope along 1/T1, slope along 1/T2."""
+    still, across, both = part
+    return np.stack([still, (both - across) / _R1, (across - still) / _R2], axis=2)
 
 
-def _inverted(train: Train, t1: np.ndarray, t2: np.ndarray, place: Float[np.ndarray, " 3"]) -> np.ndarray:
-    """Longitudinal magnetisation of each atom at the center of the inversion, as if it were instantaneous.
+def _at(pulses: RelaxingPulses, train: Train, place: int) -> RelaxingPulses:
+    """Pulses at one place, turned to their phases."""
+    turn = np.exp(1j * train.phase)[:, None]
+    a, b, c, d, e, gain, recovery = (part[:, place] for part in pulses)
+    return RelaxingPulses(a, b * turn**2, c * turn, d / turn, e, gain * turn, recovery)
+
+
+def _distinct(pulses: RelaxingPulses, phase: Float[np.ndarray, " pulses"]) -> tuple[range, bool]:
+    """Places that must be followed; and whether those opposite of them see the mirrored pulses, x against -x."""
+    count = pulses.a.shape[1]
+    signs = RelaxingPulses(a=1, b=1, c=-1, d=-1, e=1, gain=-1, recovery=1)  # type: ignore[arg-type]
+    mirrored = all(
+        np.abs(part - sign * part[:, ::-1].conj()).max() < _MIRRORED for part, sign in zip(pulses, signs, strict=True)
+    )
+    mirrored &= count % 2 == 0 and bool(np.abs(np.sin(phase - phase[0])).max() < _MIRRORED)
+    return (range(count // 2), True) if mirrored else (range(count), False)
+
+
+def _inverted(
+    train: Train, atoms: tuple[np.ndarray, np.ndarray], places: Float[np.ndarray, "places 3"]
+) -> Float[np.ndarray, "atoms places"]:
+    """Longitudinal magnetisation at the center of the inversion, as if it were instantaneous.
 
     What the pulse leaves at its end is taken back to its center along the recovery that follows.
     """
     if train.inversion < 0:
-        return np.ones_like(t1)
+        return np.ones((len(atoms[0]), len(places)))
     pulse = SlicePulse(flip=np.pi, phase=0.0, program=train.program, row=train.inversion)
-    maps = pulse.maps(place[None], np.ones(1), t1, t2)
-    end = np.real(maps.e + maps.recovery)[:, 0, 0]
-    return np.asarray(1 + (end - 1) * np.exp(pulse.sides[1] / t1))
-
-
-def _signals(
-    train: Train, turns: _Turns, atoms: tuple[np.ndarray, np.ndarray], left: np.ndarray
-) -> Complex[np.ndarray, "atoms pulses"]:
-    """Signals at one place. With dephasing, an equal turn about z in each repetition only moves its unit."""
-    t1, t2 = atoms
-    if train.balanced:
-        return bssfp_dictionary(
-            t1,
-            t2,
-            turns.flip,
-            turns.before,
-            turns.after,
-            train.tr,
-            train.te,
-            train.ti,
-            inversion=left,
-            mixing=turns.mixing,
-        )
-    made = fisp_dictionary(
-        t1, t2, turns.flip, train.tr, train.te, train.ti, inversion=left, mixing=turns.mixing, n_states=STATES
-    )
-    return 1j * made * np.exp(1j * turns.after)
+    maps = pulse.maps(places, np.ones(1), *atoms)
+    end = np.real(maps.e + maps.recovery)[:, 0]
+    return np.asarray(1 + (end - 1) * np.exp(pulse.sides[1] / atoms[0])[:, None])
 
 
 def _fit(given: Given) -> FitResult:

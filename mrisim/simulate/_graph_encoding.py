@@ -73,7 +73,7 @@ def encode(
     n_coils = 1 if sensitivity is None else len(sensitivity)
     signal = np.zeros((n_coils, program.n_samples), dtype=complex)
     tables = [_rows_of(program, i, sites, observed) for i in range(len(program.readouts))]
-    chunks = list(_chunks_of(sites, observed, _merged(program, sites)))
+    chunks = list(_chunks_of(sites, observed, merged(program, sites)))
 
     def samples(members: Int[np.ndarray, "boxes run"]) -> Complex[np.ndarray, "coils samples"]:
         with precision(dtype):
@@ -133,7 +133,7 @@ def _grouped(
     )  # fmt: skip
 
 
-def _merged(program: Program, sites: Sites) -> bool:
+def merged(program: Program, sites: Sites) -> bool:
     """Whether no readout can tell the layers of a box apart."""
     places = np.asarray(sites.spins.position) @ sites.cut
     twist = max((float(np.abs(readout.k @ sites.cut).max()) for readout in program.readouts), default=0.0)

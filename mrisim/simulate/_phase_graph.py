@@ -21,6 +21,7 @@ from mrisim.errors import ConsistencyError, Finding, Problem, ResourceError
 from mrisim.physics.coils import CoilArray
 from mrisim.program import Program, lower
 from mrisim.simulate._chunks import precision
+from mrisim.simulate._columns import summed_columns
 from mrisim.simulate._graph_encoding import Observed, encode
 from mrisim.simulate._memory import free_memory
 from mrisim.simulate._progress import advancer
@@ -134,7 +135,7 @@ def _samples(
         r2_prime=1 / np.asarray(sites.spins.t2_prime)[chosen.first],
         tolerance=tolerance,
     )
-    return encode(program, sites, observed, sensitivity, dtype)
+    return encode(program, *summed_columns(program, sites, observed, sensitivity), dtype)
 
 
 def _best_plan(program: Program, sites: Sites, spoil: bool, tolerance: float, extra: Extra | None) -> _Plan:
