@@ -25,7 +25,7 @@ from mrisim.program import Program, lower
 
 T1_RANGE, T2_RANGE = (0.05, 6.0), (0.005, 3.0)  # of the grid [s]
 RATIO = 1.12  # between its points; splines between them are then exact to about 1e-4
-PLACES = 24  # through the slice
+PLACES = 48  # through the slice: orders of dephasing up to the fifth do not take each other for another
 EXTENT = 2.0  # thicknesses that they cover
 STATES = 100
 ORDERS = 2  # of dephasing that are seen: what a slice profile holds at so many cycles

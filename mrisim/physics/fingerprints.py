@@ -166,8 +166,8 @@ def pulsed_dictionary(
         te: From each pulse to its sample, likewise [s].
         start: Longitudinal magnetisation before the first pulse, one value or one per atom.
         n_states: Orders kept; 1 for a train without dephasing, on resonance.
-        seen: How far order 0, 1, … counts: exp(-2πi κ·r) at place r, κ its moment; -1, … by the conjugate. Order 0 alone
-            is the mean over whole cycles.
+        seen: How far order 0, 1, … counts: exp(-2πi κ·r) at place r, κ its moment; -1, … by the conjugate.
+            Order 0 alone is the mean over whole cycles.
 
     Returns:
         M⁺ at TE after each pulse, relative to equilibrium.

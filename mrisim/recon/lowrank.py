@@ -18,7 +18,7 @@ from mrisim.errors import ConsistencyError, Problem
 from mrisim.mapping.fingerprints import compressed_dictionary
 from mrisim.recon.gridding import Trajectory, arrange, density
 
-ITERATIONS = 12
+ITERATIONS = 30
 _TOLERANCE = 1e-4  # of the transforms
 _ALIKE = 1e-3  # relative; coordinates of repetitions
 _SETTLED = 1e-4  # of the residual of the normal equations
@@ -63,7 +63,7 @@ def series(
         for name, values in trajectory.coordinates.items()
         if values.ndim == 1
     }
-    return coefficient_images(raw, trajectory, basis), alike
+    return windowed(coefficient_images(raw, trajectory, basis), 3 if trajectory.samples[0].slice is None else 2), alike
 
 
 def coefficient_images(
@@ -90,6 +90,22 @@ def coefficient_images(
         images = [_solve(part, signal[part.index], shape, iterations) for signal in raw.signal]
         found[place] = np.stack(images) / trajectory.volume
     return found
+
+
+def windowed(images: Complex[np.ndarray, "... y x"], axes: int = 2) -> Complex[np.ndarray, "... y x"]:
+    """Images under a Hann window over the radius of k: edges ring by less than 1 %, at half the resolution.
+
+    Ringing is a mixture of the fingerprints on both sides of an edge, which a match takes for another tissue.
+
+    Args:
+        images: Of any number.
+        axes: Last ones, that are of space.
+    """
+    over = tuple(range(-axes, 0))
+    parts = np.meshgrid(*(np.fft.fftfreq(n) * 2 if n > 1 else np.zeros(1) for n in images.shape[-axes:]), indexing="ij")
+    radius = np.sqrt(sum(part**2 for part in parts))
+    window = np.where(radius < 1, np.cos(0.5 * np.pi * np.minimum(radius, 1.0)) ** 2, 0.0)
+    return np.fft.ifftn(np.fft.fftn(images, axes=over) * window, axes=over)
 
 
 def _gather(trajectory: Trajectory, basis: np.ndarray, z: int | None, shape: tuple[int, ...]) -> _Slice:

@@ -37,25 +37,23 @@ def test_the_train_is_read_from_the_sequence():
     assert not read_train(sequence("mrf_fisp")).balanced
 
 
-@pytest.mark.parametrize(("name", "spins"), [("mrf_fisp", 2400), ("mrf_bssfp", 200)])
+@pytest.mark.parametrize(("name", "spins"), [("mrf_fisp", 1200), ("mrf_bssfp", 200)])
 def test_dictionary_is_the_signal_of_shaped_pulses(name, spins):
-    """Relaxation within pulses is of first order in the dictionary, and four cycles of dephasing per slice mix the
-    profile's edges a little. Without the profile T2 is wrong by tens of per cent.
+    """Relaxation within pulses to first order; 48 places for the profile; orders of dephasing above the second are not
+    seen. Without the profile T2 is wrong by tens of per cent, or out of the grid.
     """
     seq = sequence(name)
     signal = measured(seq, spins)
     fit = fingerprint_dictionary(seq, **GRID).match(signal)
-    assert fit["t1"] == pytest.approx(T1, rel=0.02)
-    assert fit["t2"] == pytest.approx(T2, rel=0.04)
-    assert fit["m0"] == pytest.approx(np.ones(2), rel=0.01)
+    assert fit["t1"] == pytest.approx(T1, rel=0.003)
+    assert fit["t2"] == pytest.approx(T2, rel=0.01 if name == "mrf_fisp" else 0.005)
+    assert fit["m0"] == pytest.approx(np.ones(2), rel=0.003)
     plain = fingerprint_dictionary(seq, **GRID, slice_profile=False).match(signal)
-    assert (np.abs(plain["t2"] / T2 - 1) > 0.1).any()
+    assert not (np.abs(plain["t2"] / T2 - 1) < 0.1).all()
 
 
 def test_what_is_refused():
     with pytest.raises(ConsistencyError, match="must have one readout after each of at least two pulses"):
         read_train(mr.load_sequence("multi_echo_se", matrix=2))
-    with pytest.raises(ConsistencyError, match="must have pulses of one phase and its opposite"):
-        read_train(mr.load_sequence("radial_flash", spokes=20, dummies=0))
     with pytest.raises(ConsistencyError, match="must have repetitions that all dephase by the same"):
         read_train(mr.load_sequence("spin_echo", matrix=4, dummies=0))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mrisim.physics.fingerprints import fisp_dictionary
+from mrisim.physics.fingerprints import RelaxingPulses, fisp_dictionary, pulsed_dictionary
 
 FLIP = np.append(np.linspace(0.1, 1.2, 29), -0.7)
 TI = 0.02
@@ -57,3 +57,41 @@ def test_orders_that_do_not_come_back_are_not_needed():
 def test_what_is_refused():
     with pytest.raises(ValueError, match="n_states must be at least 2"):
         fisp_dictionary(1.0, 0.1, [0.1], 0.01, 0.0, n_states=1)
+
+
+def turns(flip, phase):
+    """Instantaneous turns, without relaxation."""
+    c, s, turn = np.cos(flip), np.sin(flip), np.exp(1j * phase)
+    parts = ((1 + c) / 2 + 0j, (1 - c) / 2 * turn**2, 1j * s * turn, 0.5j * s / turn, c + 0j, 0 * turn, 0 * turn)
+    return RelaxingPulses(*(np.pad(part[:, None], ((0, 0), (0, 2))) for part in parts))
+
+
+def test_pulses_of_any_phase_equal_isochromats():
+    """Quadratic phases, 64 isochromats over one cycle of dephasing; orders 0 and 1 are seen at a place of its own."""
+    phase, n, t1, t2, tr = 0.3 * np.arange(30) ** 2, 64, 0.9, 0.08, 0.01
+    where = np.arange(n) / n
+    m, z, mean, shifted = np.zeros(n, complex), np.full(n, -0.9), [], []
+    for flip, turn in zip(FLIP, np.exp(1j * phase), strict=True):
+        m = m / turn
+        y, z = np.cos(flip) * m.imag + np.sin(flip) * z, np.cos(flip) * z - np.sin(flip) * m.imag
+        m = (m.real + 1j * y) * turn
+        mean.append(m.mean())
+        orders = [np.mean(m * np.exp(2j * np.pi * k * where)) for k in (0, 1, -1)]
+        shifted.append(orders[0] + orders[1] * np.exp(-0.7j) + orders[2] * np.exp(0.7j))
+        m, z = m * np.exp(-tr / t2 - 2j * np.pi * where), 1 + (z - 1) * np.exp(-tr / t1)
+    rounding = 30 * len(FLIP) * float(np.finfo(np.float32).eps)
+    found = pulsed_dictionary(t1, t2, turns(FLIP, phase), tr, 0.0, -0.9)[0]
+    assert found == pytest.approx(np.array(mean), abs=rounding)
+    seen = pulsed_dictionary(t1, t2, turns(FLIP, phase), tr, 0.0, -0.9, seen=[1.0, np.exp(-0.7j)])[0]
+    assert seen == pytest.approx(np.array(shifted), abs=rounding)
+
+
+def test_without_dephasing_one_state_does():
+    phase = np.pi * np.arange(30)
+    found = pulsed_dictionary(0.9, 0.08, turns(FLIP, phase), 0.01, 0.0, 1.0, n_states=1)[0]
+    m, z = 0j, 1.0
+    for flip, turn, seen in zip(FLIP, np.cos(phase), found, strict=True):
+        y, z = np.cos(flip) * m.imag + turn * np.sin(flip) * z, np.cos(flip) * z - turn * np.sin(flip) * m.imag
+        m = 1j * y
+        assert complex(seen) == pytest.approx(m, abs=30 * len(FLIP) * float(np.finfo(np.float32).eps))
+        m, z = m * np.exp(-0.01 / 0.08), 1 + (z - 1) * np.exp(-0.01 / 0.9)

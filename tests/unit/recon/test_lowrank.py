@@ -7,7 +7,7 @@ import pytest
 
 from mrisim.data import RawData, ReadoutTable
 from mrisim.recon.gridding import Samples, Trajectory
-from mrisim.recon.lowrank import coefficient_images
+from mrisim.recon.lowrank import coefficient_images, windowed
 
 N, REPETITIONS, RANK = 8, 40, 2
 
@@ -56,3 +56,17 @@ def test_images_are_those_that_were_sampled(train):
     assert np.linalg.norm(more[0] - images) < 0.05 * np.linalg.norm(images)
     assert np.linalg.norm(more[0] - images) < 0.5 * np.linalg.norm(few[0] - images)
     assert more[1] == pytest.approx(2j * more[0], abs=1e-6)
+
+
+def test_the_window_is_one_in_the_middle_and_keeps_edges_from_ringing():
+    """A wave of a quarter of the matrix keeps cos²(π/4) of itself; an edge overshoots by 9 % before, by 1 % after."""
+    n = 32
+    x = np.arange(n)
+    wave = np.broadcast_to(np.exp(2j * np.pi * x * (n // 4) / n), (1, n, n))
+    assert windowed(wave) == pytest.approx(0.5 * wave, abs=1e-12)  # rounding of the transforms
+    assert windowed(np.ones((1, n, n))) == pytest.approx(np.ones((1, n, n)), abs=1e-12)
+    fine = (abs(np.arange(1024) - 511.5) < 230).astype(float)
+    kept = np.fft.ifft(np.fft.fft(fine)[np.r_[0 : n // 2, -n // 2 : 0]]) * n / 1024
+    edge = np.broadcast_to(kept, (1, n, n))
+    assert np.abs(edge).max() > 1.05
+    assert np.abs(windowed(edge)).max() < 1.01

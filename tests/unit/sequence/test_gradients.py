@@ -12,6 +12,7 @@ from mrisim.errors import SpecError
 from mrisim.sequence.gradients import (
     TIGHT,
     Limits,
+    Waveform,
     corners,
     raster_samples,
     slice_gradient,
@@ -166,3 +167,10 @@ def test_samples_stand_in_the_middle_of_the_raster():
     waveform = raster_samples(values, np.array([3e5]), LIMITS)
     np.testing.assert_allclose(waveform.times, np.array([0, 0.5, 1.5, 2.5, 3.5, 4]) * 10e-6)
     np.testing.assert_allclose(waveform.unit, [0, 1 / 3, 1, 1, 1 / 3, 0], atol=1e-15)
+
+
+def test_a_waveform_may_begin_with_a_jump():
+    """No ramp is counted between the start of the block and the first corner, or after the last."""
+    waveform = Waveform(times=np.array([2.0, 3.0]), unit=np.array([1.0, 0.5]), amplitude=np.ones(1))
+    assert waveform.integral(0.0, 4.0) == pytest.approx(0.75, rel=1e-12)
+    assert waveform.integral(0.0, 1.0) == 0.0
