@@ -61,9 +61,9 @@ def workplace(tmp_path: Path, request) -> Path:
     return tmp_path
 
 
-def run(command: list[str], folder: Path, **environment: str) -> str:
+def run(command: list[str], folder: Path, allowed: tuple[int, ...] = (0,), **environment: str) -> str:
     done = subprocess.run(command, capture_output=True, text=True, cwd=folder, env={**ENVIRONMENT, **environment})
-    assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+    assert done.returncode in allowed, f"{command}\n{done.stdout}{done.stderr}"
     return done.stdout
 
 
@@ -87,7 +87,9 @@ def test_commands_run(pair, workplace):
             run(["make", "--dry-run", target], ROOT)
             continue
         mrisim = f"'{sys.executable}' -m mrisim"
-        run(["sh", "-ec", re.sub(r"^mrisim\b", lambda _, to=mrisim: to, line)], workplace)
+        finds = pair[0] == "checking"  # what it checks stimulates nerves in the example coil: exit code 1
+        allowed = (0, 1) if finds else (0,)
+        run(["sh", "-ec", re.sub(r"^mrisim\b", lambda _, to=mrisim: to, line)], workplace, allowed)
 
 
 OUTLINE = "name, description, reference"  # what the page on the language begins with, and no file
