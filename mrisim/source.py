@@ -199,7 +199,29 @@ def problems_of(error: ValidationError, source: Source, model: type[BaseModel]) 
         path = _data_path(record["loc"], source.data)
         for problem in _translate(record, path, source, model):
             problems.setdefault(str(problem), problem)
-    return list(problems.values())
+    return _joined(problems.values())
+
+
+def _joined(problems: Iterable[Problem]) -> list[Problem]:
+    """Kinds that one value might be, and is none of, as one problem."""
+    kinds: dict[Problem | tuple, list[str]] = {}
+    for problem in problems:
+        kind, but, found = problem.rule.partition(", but is ")
+        alone = not kind.startswith("must be a ") or not but or problem.remedy
+        key = problem if alone else (problem.path, problem.file, problem.line, problem.column, found)
+        kinds.setdefault(key, []).append(kind.removeprefix("must be "))
+    return [
+        key if isinstance(key, Problem) else Problem(f"must be {_listed(names)}, but is {key[4]}", "", *key[:4])
+        for key, names in kinds.items()
+    ]
+
+
+def _listed(kinds: list[str]) -> str:
+    if len(kinds) == 1:
+        return kinds[0]
+    plain = {"a valid integer": "a number", "a valid number": "a number", "a valid boolean": "true or false"}
+    names = list(dict.fromkeys(plain.get(kind, kind) for kind in kinds))
+    return ", ".join(names[:-1]) + f" or {names[-1]}" if len(names) > 1 else names[0]
 
 
 def _translate(record: Mapping[str, Any], path: KeyPath, source: Source, model: type[BaseModel]) -> list[Problem]:

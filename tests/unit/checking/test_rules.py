@@ -62,6 +62,13 @@ def test_limits_that_are_none_are_refused_at_once(tmp_path):
         parse_limit("5 mm to 3 mm", LENGTH, GAMMA)
 
 
+def test_a_value_of_no_kind_is_one_message(tmp_path):
+    with pytest.raises(SpecError) as error:
+        messages(tmp_path, "extends: spin_echo\nlimits: {TE: {a: 1}}\n")
+    (problem,) = error.value.problems
+    assert problem.rule == "must be a text, a number, true or false or a list, but is a mapping"
+
+
 def test_each_broken_limit_is_one_message_at_its_line(tmp_path):
     found = messages(
         tmp_path,
