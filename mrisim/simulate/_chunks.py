@@ -220,7 +220,7 @@ def chunk_size(n_spins: int, largest: int, run: int) -> int:
 
     Example:
         >>> [chunk_size(n, 32768, 1) for n in (3, 1000, 10_000, 100_000, 1_000_000)]
-        [128, 1024, 5120, 13312, 32768]
+        [128, 1024, 5184, 12992, 32768]
     """
     count = min(_FEW, max(1, n_spins // _LEAST))
     size = max(SMALLEST_CHUNK, -(-n_spins // count))
