@@ -125,8 +125,9 @@ def _ladder(
 ) -> tuple[Phantom, Int[np.ndarray, " spins"]]:
     """The voxel with each number of isochromats and each tissue, and which of both a spin belongs to."""
     sampling = phantom.sampling
-    t2 = np.asarray(phantom.t2)[alive]
-    tissues = [alive[np.argmin(np.abs(t2 - np.percentile(t2, p, method="nearest")))] for p in _T2_PERCENTILES]
+    rate = 1 / np.asarray(phantom.t2)[alive]  # zero where it never relaxes
+    slower = [np.percentile(rate, 100 - p, method="nearest") for p in _T2_PERCENTILES]
+    tissues = [alive[np.argmin(np.abs(rate - value))] for value in slower]
     positions, weights = [], []
     for count in counts:
         points = (lattice(count) * np.asarray(sampling.voxel))[None] + np.array([0.0, 0.0, 1.0]) * layers[:, None, None]
