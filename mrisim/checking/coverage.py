@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from mrisim._types import Bool, Float, Int
 from mrisim.checking.moments import echo_moments
@@ -161,4 +161,4 @@ def _hole(k: Float[np.ndarray, "n 2"], recon: ReconSpec) -> float:
     places = np.stack(np.meshgrid(line, line), axis=-1).reshape(-1, 2)
     places = places[np.linalg.norm(places, axis=1) <= radius]
     cells = np.unique(np.round(k / (0.1 * step)), axis=0) * (0.1 * step)
-    return float(2 * cKDTree(cells).query(places)[0].max(initial=0.0))
+    return float(2 * KDTree(cells).query(places)[0].max(initial=0.0))

@@ -193,8 +193,8 @@ def _nominal(train: Train) -> RelaxingPulses:
     """Instantaneous turns about x by the nominal flips, (pulses, places, 3)."""
     half = train.flip[:, None, None] / 2
     parts = (np.cos(half) ** 2, np.sin(half) ** 2, 1j * np.sin(2 * half), 0.5j * np.sin(2 * half), np.cos(2 * half))
-    still = [np.concatenate([part, 0 * part, 0 * part], axis=2) for part in parts]
-    return RelaxingPulses(*still, 0 * still[0], 0 * still[0])
+    a, b, c, d, e = (np.concatenate([part, 0 * part, 0 * part], axis=2) for part in parts)
+    return RelaxingPulses(a, b, c, d, e, 0 * a, 0 * a)
 
 
 def _followed(train: Train, places: Float[np.ndarray, "places 3"]) -> RelaxingPulses:

@@ -14,7 +14,7 @@ from mrisim.errors import ConsistencyError, Problem, SpecError
 from mrisim.mapping.dce.curves import check_axis
 from mrisim.mapping.least_squares import double_precision
 from mrisim.physics.pharmacokinetics import convolve
-from mrisim.units import CONCENTRATION, TIME, unit
+from mrisim.units import CONCENTRATION, TIME, Dimension, unit
 
 
 class Curve(NamedTuple):
@@ -94,7 +94,7 @@ def _column(cell: str) -> tuple[str, str]:
     return name.strip(), rest.rstrip("] ")
 
 
-def _factor(path: str | Path, cell: str, text: str, dimension: object) -> float:
+def _factor(path: str | Path, cell: str, text: str, dimension: Dimension) -> float:
     try:
         factor, found = unit(text)
     except SpecError:
