@@ -163,6 +163,15 @@ class Phantom:
     def n_spins(self) -> int:
         return self.position.shape[0]
 
+    def __repr__(self) -> str:
+        """Name, size and field; shapes alone are asked for, as the arrays may be traced."""
+        shape = np.shape(self.position)
+        parts = [f"{shape[-2]:,} isochromats"] if len(shape) > 1 else []
+        parts += [] if self.field is None else [f"{self.field:g} T"]
+        name = getattr(self.model, "name", "")
+        head = f"Phantom {name}" if name else "Phantom"
+        return f"<{head}: {', '.join(parts)}>" if parts else f"<{head}>"
+
     def take(self, rows: ArrayLike) -> Phantom:
         """Those isochromats, by index; what tells where they came from is dropped.
 
@@ -417,6 +426,13 @@ class RawData:
     def labels(self) -> Mapping[str, Int[np.ndarray, " readouts"]]:
         return self.readouts.labels
 
+    def __repr__(self) -> str:
+        """Name of the sequence, and sizes."""
+        name = getattr(self.sequence, "name", "")
+        coils, samples = np.shape(self.signal)
+        sizes = f"{len(self.readouts):,} readouts, {samples:,} samples, {coils} {'coil' if coils == 1 else 'coils'}"
+        return f"<RawData{f' {name}' if name else ''}: {sizes}>"
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Image:
@@ -439,6 +455,13 @@ class Image:
     def magnitude(self) -> Float[np.ndarray, "contrast z y x"]:
         return np.abs(self.data)
 
+    def __repr__(self) -> str:
+        """Name, axes with their sizes, voxel and unit."""
+        axes = zip(("contrast", "z", "y", "x"), np.shape(self.data), strict=False)
+        sizes = ", ".join(f"{name} {size}" for name, size in axes)
+        unit = "" if self.unit == "1" else f", {self.unit}"
+        return f"<Image {self.name} ({sizes}){_voxel(self.grid)}{unit}>"
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ParameterMap:
@@ -454,3 +477,15 @@ class ParameterMap:
     standard_error: Float[np.ndarray, "z y x *components"] | None = None
     mask: np.ndarray | None = None  # (z, y, x): fitted and converged
     provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        """Name, unit, axes with their sizes, and voxel."""
+        axes = zip(("z", "y", "x", "components"), np.shape(self.data), strict=False)
+        sizes = ", ".join(f"{name} {size}" for name, size in axes)
+        unit = "" if self.unit == "1" else f" in {self.unit}"
+        return f"<ParameterMap {self.name}{unit} ({sizes}){_voxel(self.grid)}>"
+
+
+def _voxel(grid: Grid) -> str:
+    """Size of a voxel along x, y, z, as text that follows something."""
+    return f", voxel {' x '.join(f'{1e3 * size:.4g}' for size in grid.spacing)} mm"

@@ -25,11 +25,23 @@ from mrisim.events.tables import TimingRecord as TimingRecord
 from mrisim.events.tables import Trigger as Trigger
 from mrisim.events.tables import Use as Use
 from mrisim.scanner import Scanner
+from mrisim.units import TIME, show
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Sequence(SequenceTables):
     """A resolved pulse sequence: event blocks on logical axes, geometry, parameters. Immutable; lives on the host."""
+
+    def __repr__(self) -> str:
+        """Name, number of blocks and duration.
+
+        Example:
+            >>> import mrisim as mr
+            >>> mr.load_sequence("fid")
+            <Sequence FID: 3 blocks, 3 s>
+        """
+        duration = show(self.duration, TIME, digits=4)
+        return f"<Sequence {self.name}: {len(self.blocks):,} blocks, {duration}>"
 
     def kspace(self) -> tuple[Float[np.ndarray, "samples 3"], Float[np.ndarray, " samples"]]:
         """k [1/m, physical axes] and time [s] of all samples; zero at an excitation, mirrored by a refocusing pulse."""
