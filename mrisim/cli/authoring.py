@@ -17,7 +17,7 @@ SCHEMA = "sequence.schema.json"
 
 @exits
 def new(
-    name: Annotated[str, typer.Argument(help="Of the sequence; the file is NAME.yaml in the working folder.")],
+    name: Annotated[str, typer.Argument(help="Of the sequence, with the folder if not this one; makes NAME.yaml.")],
     base: Annotated[str, typer.Option("--from", help="Sequence of the library to start from.")] = "flash_2d",
 ) -> None:
     """Start a sequence: a commented file, and the schema that editors complete it with."""
@@ -27,14 +27,19 @@ def new(
     from mrisim.sequence import json_schema
     from mrisim.sequence.files import find_file
 
-    path, schema = Path(f"{name}.yaml"), Path(SCHEMA)
-    if not re.fullmatch(r"[A-Za-z]\w*", name):
-        raise SpecError(Problem(f"must be a name of letters, digits and _, but is '{name}'", path="NAME"))
+    path = Path(f"{name.removesuffix('.yaml')}.yaml")
+    schema, title = path.with_name(SCHEMA), path.stem
+    if not re.fullmatch(r"[A-Za-z]\w*", title):
+        rule = f"must be a name of letters, digits and _, after a folder if need be, but is '{name}'"
+        raise SpecError(Problem(rule, "Write mrisim new mine, or mrisim new folder/mine", path="NAME"))
+    if not path.parent.is_dir():
+        rule = f"must be in a folder that exists, but {path.parent} does not"
+        raise SpecError(Problem(rule, f"Make it first: mkdir -p {path.parent}", path="NAME"))
     if path.exists():
         raise SpecError(Problem(f"must not exist already, but {path} does", "Take another name", path="NAME"))
     text = find_file(base).read_text(encoding="utf-8")
     body = "\n".join(line for line in text.splitlines() if not line.startswith("# yaml-language-server"))
-    body = re.sub(r"(?m)^name:.*$", f"name: {name}", body, count=1)
+    body = re.sub(r"(?m)^name:.*$", f"name: {title}", body, count=1)
     start = (
         f"{HEAD}# Started from {base}. Look: mrisim show {path}. Check: mrisim check {path}. Run: mrisim run {path}\n"
     )

@@ -64,3 +64,16 @@ def test_diff_names_times_contrast_and_safety():
 
 def test_a_sequence_does_not_differ_from_itself():
     assert mrisim("diff", "bssfp", "bssfp").output == "no difference in time, gradients, k-space, contrast or safety\n"
+
+
+def test_a_new_file_goes_into_a_folder_that_is_there(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sequences").mkdir()
+    result = mrisim("new", "sequences/second.yaml", "--from", "fid")
+    assert result.output.splitlines() == ["wrote sequences/second.yaml", "wrote sequences/sequence.schema.json"]
+    assert load_sequence("sequences/second.yaml").name == "second"
+    nowhere = mrisim("new", "elsewhere/mine")
+    assert "NAME: must be in a folder that exists, but elsewhere does not. Make it first: mkdir" in nowhere.output
+    for wrong in ("", "/", "..", "sequences/", "2d", "a-b"):
+        result = mrisim("new", wrong)
+        assert (result.exit_code, "must be a name of letters" in result.output) == (2, True)
