@@ -10,7 +10,7 @@ import typer
 
 from mrisim.cli.exits import VIOLATIONS, exits
 from mrisim.cli.output import print_table
-from mrisim.errors import Problem, SpecError
+from mrisim.errors import Problem, ResourceError, SpecError
 
 if TYPE_CHECKING:
     from mrisim.validation import Validation
@@ -35,6 +35,8 @@ def validate(
 ) -> None:
     """Hold sequences against the closed forms in their files. Exit code 1 where a point falls outside."""
     files = _files(names or [], library)
+    for path in (junit, json, html):
+        _require_place(path)
     from mrisim.validation import validate as run
 
     validation = run(files, engine=engine.value)
@@ -56,18 +58,32 @@ def _files(names: list[str], library: bool) -> list[str]:
 
 
 def _print(validation: Validation) -> None:
-    from mrisim.validation.tables import failures, summary
+    from mrisim.validation.tables import failures, summary, titles_of
 
+    titles = titles_of(validation)
     if validation.outcomes:
         print_table(summary(validation))
     for outcome in validation.outcomes:
         if not outcome.passed:
-            typer.echo(f"{outcome.sequence}: {outcome.name} [{outcome.engine}]: {outcome.signal} = {outcome.equals}")
+            typer.echo(
+                f"{titles[outcome.file]}: {outcome.name} [{outcome.engine}]: {outcome.signal} = {outcome.equals}"
+            )
             print_table(failures(outcome))
     for text in dict.fromkeys(str(finding) for outcome in validation.outcomes for finding in outcome.findings):
         typer.echo(f"note: {text}")
     for file in validation.empty:
         typer.echo(f"note: {file} states nothing to validate: add 'expect', see docs/validation.md")
+
+
+def _require_place(path: Path | None) -> None:
+    """Whether a file can be written, before anything is simulated; its folder is made."""
+    from mrisim.pipeline.output import writable_folder
+
+    if path is None:
+        return
+    if path.is_dir():
+        raise ResourceError(Problem("must be a file, but is a folder", "Add the name of a file", file=str(path)))
+    writable_folder(path.parent)
 
 
 def _write(validation: Validation, junit: Path | None, json: Path | None, html: Path | None) -> None:

@@ -13,7 +13,7 @@ from mrisim.report import Page, Picture, Section, Table, Text, render
 from mrisim.units import show
 from mrisim.validation.curves import Values, curve_key, others
 from mrisim.validation.records import Outcome, Point, Validation
-from mrisim.validation.tables import failures, number, outside, summary
+from mrisim.validation.tables import failures, number, outside, summary, titles_of
 
 
 def write_junit(validation: Validation, path: str | Path) -> Path:
@@ -87,6 +87,7 @@ def write_html(validation: Validation, path: str | Path) -> Path:
 
 def page(validation: Validation) -> Page:
     """The page of a validation."""
+    titles = titles_of(validation)
     points = sum(len(outcome.points) for outcome in validation.outcomes)
     result = "all within tolerance" if validation.passed else "points outside"
     facts = (
@@ -96,8 +97,8 @@ def page(validation: Validation) -> Page:
     )
     sections = [Section(title="Summary", content=(summary(validation),))]
     sections += [
-        Section(title=f"{sequence}: {name}", content=_content(list(group)))
-        for (sequence, name), group in groupby(validation.outcomes, key=lambda o: (o.sequence, o.name))
+        Section(title=f"{titles[file]}: {name}", content=_content(list(group)))
+        for (file, name), group in groupby(validation.outcomes, key=lambda o: (o.file, o.name))
     ]
     return Page(
         title="Sequences against closed forms", subtitle="mrisim validate", facts=facts, sections=tuple(sections)

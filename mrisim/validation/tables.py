@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from mrisim.report import Table
 from mrisim.validation.records import Outcome, Point, Validation
 
@@ -10,20 +12,27 @@ MOST = 12
 
 
 def summary(validation: Validation) -> Table:
-    """One row per expectation and engine, with the point that lies farthest out.
+    """One row per expectation and engine, with the point that lies farthest out; the file where names are the same.
 
     Example:
         >>> summary(Validation(outcomes=())).head[0]
         'sequence'
     """
-    head = ("sequence", "expectation", "engine", "points", "deviation", "allowed", "")
-    return Table(head=head, rows=tuple(map(_row, validation.outcomes)), right=head[3:6])
+    head, titles = ("sequence", "expectation", "engine", "points", "deviation", "allowed", ""), titles_of(validation)
+    return Table(head=head, rows=tuple(_row(o, titles[o.file]) for o in validation.outcomes), right=head[3:6])
 
 
-def _row(outcome: Outcome) -> tuple[str, ...]:
+def titles_of(validation: Validation) -> dict[str, str]:
+    """What each file is called: by the name that it gives, and by its own where several give the same."""
+    names = {outcome.file: outcome.sequence for outcome in validation.outcomes}
+    count = Counter(names.values())
+    return {file: f"{name} ({file})" if count[name] > 1 else name for file, name in names.items()}
+
+
+def _row(outcome: Outcome, title: str) -> tuple[str, ...]:
     worst = outcome.worst
     return (
-        outcome.sequence, outcome.name, outcome.engine, str(len(outcome.points)), deviation_text(worst, outcome),
+        title, outcome.name, outcome.engine, str(len(outcome.points)), deviation_text(worst, outcome),
         outcome.tolerance, "ok" if outcome.passed else f"{outside(outcome)} outside",
     )  # fmt: skip
 

@@ -263,3 +263,28 @@ def test_the_command(file, tmp_path):
 
 def test_the_public_name():
     assert mr.validate is validate
+
+
+def test_files_of_the_same_name_are_told_apart(file, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = file(HOLDS).read_text("utf-8")
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.yaml").write_text(text, encoding="utf-8")
+    found = validate(["a.yaml", "b.yaml"], engine="bloch")
+    assert [row[0] for row in summary(found).rows] == ["Hard pulse (a.yaml)", "Hard pulse (b.yaml)"]
+    titles = [section.title for section in page(found).sections]
+    assert titles == ["Summary", "Hard pulse (a.yaml): sine", "Hard pulse (b.yaml): sine"]
+
+
+@pytest.mark.parametrize("option", ["--junit", "--json", "--html"])
+def test_places_that_cannot_be_written_are_found_before_anything_runs(file, tmp_path, monkeypatch, option):
+    def never(*_, **__):
+        raise AssertionError("something ran")
+
+    monkeypatch.setattr("mrisim.validation.validate", never)
+    (tmp_path / "taken").write_text("")
+    run = CliRunner(env={"COLUMNS": "120", "TERM": "dumb"})
+    for place, message in ((tmp_path / "taken" / "out", "must be writable, but is not"), (tmp_path, "is a folder")):
+        result = run.invoke(app, ["validate", str(file(HOLDS)), option, str(place)])
+        assert result.exit_code == 2
+        assert message in result.output
