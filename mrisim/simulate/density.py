@@ -56,7 +56,7 @@ class Density:
             f"{self.error:.0%} of the signal (tissue with a T2 of up to {1e3 * self.longest_t2:.3g} ms)"
         )
         if self.enough is None:
-            return (Finding("isochromat density", text, "No number that was tried would do: use spoiling='ideal'"),)
+            return (Finding("isochromat density", text, "No number that was tried would do: use ideal spoiling"),)
         return (Finding("isochromat density", text, f"Use {self.enough} per voxel"),)
 
 
