@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -59,14 +60,21 @@ def parse_limit(text: Any, dimension: Dimension, gamma: float) -> Limit:
     word = next((w for w in WORDS if words.startswith(f"{w} ")), "")
     match = _RANGE.fullmatch(words)
     if not word and match:
-        low, high = (parse(part, dimension, gamma) for part in match.groups())
+        low, high = (_finite(part, dimension, gamma) for part in match.groups())
         if low > high:
             raise SpecError(f"must go from the smaller to the larger value, but is '{words}'")
         return Limit(text=words, low=low, high=high, open=False)
-    value = parse(words.removeprefix(word).strip(), dimension, gamma)
+    value = _finite(words.removeprefix(word).strip(), dimension, gamma)
     low = value if word in ("at least", "above", "exactly") else float("-inf")
     high = value if word in ("", "at most", "below", "exactly") else float("inf")
     return Limit(text=words if word else f"at most {words}", low=low, high=high, open=word in ("below", "above"))
+
+
+def _finite(text: str, dimension: Dimension, gamma: float) -> float:
+    value = parse(text, dimension, gamma)
+    if not math.isfinite(value):
+        raise SpecError(Problem(f"must be a finite value, but is '{text}'", "Leave out a limit that limits nothing"))
+    return value
 
 
 def check_limits(
@@ -82,14 +90,30 @@ def check_limits(
         path: Of `limits` in the file.
 
     Raises:
-        SpecError: limits that are none; all at once.
+        SpecError: limits that are none, or more of them than values; all at once.
     """
     parsed = parse_limits(limits, gamma, source, path)
+    _refuse_more_limits_than_values(parsed, found, source or Source(file="", data={}), path)
     return tuple(
         located(message, source, (*path, name))
         for name, bounds in parsed.items()
         for message in _broken(name, bounds, found.get(name))
     )
+
+
+def _refuse_more_limits_than_values(
+    parsed: Mapping[str, list[Limit]], found: Mapping[str, Measure], at: Source, path: KeyPath
+) -> None:
+    problems = []
+    for name, bounds in parsed.items():
+        values = found[name].values if name in found else ()
+        if len(values) < len(bounds) > 1 and values:
+            there = f"there {'is' if len(values) == 1 else 'are'} {len(values)}"
+            rule = f"must have one limit for all values, or at most one for each, but has {len(bounds)} where {there}"
+            shown = ", ".join(found[name].show(value) for value in values)
+            problems.append(at.problem((*path, name), rule, f"Values: {shown}"))
+    if problems:
+        raise SpecError(problems)
 
 
 def parse_limits(limits: Any, gamma: float, source: Source | None, path: KeyPath) -> dict[str, list[Limit]]:

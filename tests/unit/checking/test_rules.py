@@ -183,3 +183,19 @@ def test_every_limit_of_the_prostate_exam_fires(tmp_path):
     for name, limits in BROKEN.items():
         for limit in limits:
             assert f"error [limit/{limit}] {name}: {limit}: must be" in result.output.replace("\n", " "), result.output
+
+
+def test_limits_that_limit_nothing_or_no_value_are_refused(tmp_path):
+    with pytest.raises(SpecError) as error:
+        messages(tmp_path, "extends: spin_echo\nlimits:\n  TE: inf\n  TR: at least inf\n")
+    texts = [str(problem) for problem in error.value.problems]
+    assert len(texts) == 2
+    remedy = "Leave out a limit that limits nothing."
+    assert texts[0].endswith(f"wrong.yaml:5:7: limits.TE: must be a finite value, but is 'inf'. {remedy}")
+    with pytest.raises(SpecError) as error:
+        messages(tmp_path, "extends: spin_echo\nlimits:\n  voxel: [1 m, 1 m, 1 m]\n  TE: [90 ms, 90 ms]\n")
+    (problem,) = error.value.problems
+    assert str(problem).endswith(
+        "wrong.yaml:6:7: limits.TE: must have one limit for all values, or at most one for each, but has 2 where there "
+        "is 1. Values: 12 ms."
+    )
