@@ -75,7 +75,9 @@ def read_aif(path: str | Path) -> Curve:
     try:
         rows = list(csv.reader(Path(path).read_text(encoding="utf-8-sig").splitlines()))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise SpecError(Problem(f"must be a CSV file that can be read, but {error}", file=str(path))) from error
+        reason = getattr(error, "strerror", None) or str(error)
+        rule = f"must be a CSV file that can be read, but is not: {reason}"
+        raise SpecError(Problem(rule, "Check the path" * isinstance(error, OSError), file=str(path))) from None
     header = [cell.strip() for cell in rows[0]] if rows else []
     columns = [_column(cell) for cell in header]
     if len(columns) != 2 or columns[0][0] != "time" or columns[1][0] not in ("blood", "plasma"):

@@ -42,7 +42,8 @@ def concentration_from_signal(
         (..., n) [mM]; nan where no concentration makes the signal, the baseline is zero, or T1 is unknown.
 
     Raises:
-        ConsistencyError: an empty baseline, times or relaxivities that are not above zero, shapes that do not fit.
+        ConsistencyError: an empty baseline, times or relaxivities that are not above zero, a negative T1, shapes
+            that do not fit.
 
     Source:
         Schabel and Parker, Phys Med Biol 53:2345 (2008).
@@ -100,5 +101,8 @@ def _check(
         if values.shape not in ((), signal.shape[:-1]):
             rule = f"must be one value or have shape {signal.shape[:-1]}, but has {values.shape}"
             problems.append(Problem(rule, path=name))
+    if (before < 0).any():
+        rule = f"must be above zero, or nan where it is not known, but is {before[before < 0].flat[0]:g} s"
+        problems.append(Problem(rule, "Check the map of T1", "t10"))
     if problems:
         raise ConsistencyError(problems)

@@ -41,8 +41,8 @@ def tissue_concentration(
         (..., n) [mM].
 
     Raises:
-        ConsistencyError: unknown model, missing or negative parameters, time axes that do not match, an input that ends
-            before the result.
+        ConsistencyError: unknown model, missing or negative parameters, no space where agent goes, time axes that do
+            not match, an input that ends before the result.
 
     Example:
         >>> t = np.arange(0.0, 300.0, 2.0)
@@ -91,7 +91,23 @@ def _parameters(model: str, given: dict[str, ArrayLike]) -> tuple[list[np.ndarra
     for name, column in zip(names, columns, strict=True):
         if not (column >= 0).all():
             problems.append(Problem("must be zero or positive, but holds nan or a negative value", path=name))
+    try:
+        np.broadcast_shapes(*(column.shape for column in columns))
+    except ValueError:
+        shapes = ", ".join(f"{name} {column.shape}" for name, column in zip(names, columns, strict=True))
+        return columns, [*problems, Problem(f"must have shapes that fit together, but are {shapes}", path="parameters")]
+    if "ve" in names and not problems:
+        problems += _check_space(dict(zip(names, columns, strict=True)))
     return columns, problems
+
+
+def _check_space(given: dict[str, np.ndarray]) -> list[Problem]:
+    """What is wrong with an extravascular space that agent goes into."""
+    name = "ktrans" if "ktrans" in given else "ps"
+    if not np.any((given["ve"] == 0) & (given[name] > 0)):
+        return []
+    remedy = f"Set {name} to 0 where agent stays in the plasma"
+    return [Problem(f"must be above zero where {name} is, but holds 0", remedy, "ve")]
 
 
 def as_curves(t: ArrayLike, ca: ArrayLike, ta: ArrayLike | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

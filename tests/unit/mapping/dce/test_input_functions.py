@@ -74,8 +74,10 @@ def test_wrong_files_are_refused(tmp_path, text, message):
     file.write_text(text)
     with pytest.raises(SpecError, match=message):
         dce.read_aif(file)
-    with pytest.raises(SpecError, match="must be a CSV file that can be read"):
+    with pytest.raises(SpecError) as error:
         dce.read_aif(tmp_path / "none.csv")
+    rule = "must be a CSV file that can be read, but is not: No such file or directory. Check the path."
+    assert str(error.value) == f"{tmp_path / 'none.csv'}: {rule}"
 
 
 def signal(c, flip, tr, t10, r1, te=0.0, r2_star=0.0):
@@ -114,6 +116,13 @@ def test_impossible_signals_are_nan():
     found = dce.concentration_from_signal([[1.0, 30.0], [0.0, 1.0]], 15 * DEG, 5e-3, 1.4, 4.5, slice(0, 1))
     assert np.isnan(found).tolist() == [[False, True], [True, True]]
     assert np.isnan(dce.concentration_from_signal([1.0, 2.0], 0.2, 5e-3, np.nan, 4.5, slice(0, 1))).all()
+
+
+def test_a_negative_t1_is_refused():
+    with pytest.raises(
+        ConsistencyError, match=r"t10: must be above zero, or nan where it is not known, but is -0\.5 s"
+    ):
+        dce.concentration_from_signal(np.ones((2, 3)), 0.2, 5e-3, [1.4, -0.5], 4.5, slice(0, 1))
 
 
 def test_all_wrong_settings_are_told_at_once():

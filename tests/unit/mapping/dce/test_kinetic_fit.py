@@ -175,3 +175,12 @@ def test_parameters_are_checked():
         dce.tissue_concentration("tofts", TIME, CA, ktrans=KTRANS)
     with pytest.raises(ConsistencyError, match="ve: must be zero or positive, but holds nan or a negative value"):
         dce.tissue_concentration("tofts", TIME, CA, ktrans=KTRANS, ve=[0.1, -0.1])
+    with pytest.raises(
+        ConsistencyError, match=r"ve: must be above zero where ktrans is, but holds 0\. Set ktrans to 0"
+    ):
+        dce.tissue_concentration("tofts", TIME, CA, ktrans=KTRANS, ve=[0.1, 0.0])
+    with pytest.raises(ConsistencyError, match="ve: must be above zero where ps is"):
+        dce.tissue_concentration("2cxm", TIME, CA, fp=0.01, ps=0.001, ve=0.0, vp=0.05)
+    with pytest.raises(ConsistencyError, match=r"must have shapes that fit together, but are ktrans \(2,\), ve \(3,\)"):
+        dce.tissue_concentration("tofts", TIME, CA, ktrans=[KTRANS, KTRANS], ve=[0.1, 0.1, 0.1])
+    assert not dce.tissue_concentration("tofts", TIME, CA, ktrans=0.0, ve=0.0).any()  # outside of the tissue
