@@ -21,6 +21,7 @@ MOST_ECHOES = 8  # whose moments are computed
 MOST_PLACES = 40_000  # of a disc that is searched for gaps
 SAME_TIME = 1e-7  # [s]
 _IMAGE = ("REP", "ECO", "SET", "PHS", "SLC")  # labels that tell images apart
+_OF_IMAGES = dict.fromkeys(("NAV", "NOISE"), 0)  # labels of readouts that belong to images
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -45,12 +46,10 @@ def cover(seq: Sequence) -> Coverage | None:
     table = readout_table(seq)
     if seq.recon is None or len(table) == 0:
         return None
-    keep = _chosen(table, dict.fromkeys(("NAV", "NOISE"), 0))
+    keep = _chosen(table, _OF_IMAGES)
     if not keep.any():
         return None
-    physical, time = seq.kspace()
-    k = physical @ seq.geometry.rotation
-    axes = [0, 1, 2] if seq.recon.matrix[2] > 1 else [0, 1]
+    k, time, axes = _trajectory(seq, seq.recon)
     distance = np.linalg.norm(k[:, axes], axis=1)
     owner = np.repeat(np.arange(len(table)), table.count)
     inside, same = keep[owner], (np.diff(owner) == 0) & keep[owner[1:]]
@@ -59,7 +58,7 @@ def cover(seq: Sequence) -> Coverage | None:
     first = k[image[owner]]
     nearest = np.minimum.reduceat(distance, table.start)
     te, centers = _echoes(table, distance, nearest, time, keep)
-    central = keep & (nearest <= nearest[keep].min() + HALF_STEP / max(seq.recon.fov[:2]))
+    central = _central(nearest, keep, seq.recon)
     tr = repetition_times(seq, table)
     b = np.trace(table.b_matrix, axis1=1, axis2=2)
     return Coverage(
@@ -75,6 +74,35 @@ def cover(seq: Sequence) -> Coverage | None:
         b=b[np.isfinite(b)],
         moments=np.array([echo_moments(seq, float(t)) for t in centers[:MOST_ECHOES]]).reshape(-1, 3),
     )
+
+
+def central_readouts(seq: Sequence, table: ReadoutTable) -> Bool[np.ndarray, " readouts"]:
+    """Readouts through the center of k-space, whose times weight the image; all where there is no image.
+
+    Example:
+        >>> from mrisim.sequence import load_sequence
+        >>> seq = load_sequence("spin_echo", matrix=16)
+        >>> np.flatnonzero(central_readouts(seq, readout_table(seq))).tolist()
+        [8]
+    """
+    keep = _chosen(table, _OF_IMAGES)
+    if seq.recon is None or not keep.any():
+        return np.ones(len(table), dtype=bool)
+    k, _, axes = _trajectory(seq, seq.recon)
+    nearest = np.minimum.reduceat(np.linalg.norm(k[:, axes], axis=1), table.start)
+    return _central(nearest, keep, seq.recon)
+
+
+def _trajectory(seq: Sequence, recon: ReconSpec) -> tuple[np.ndarray, np.ndarray, list[int]]:
+    """k of all samples on logical axes [1/m], their times [s], and the axes that are encoded."""
+    physical, time = seq.kspace()
+    return physical @ seq.geometry.rotation, time, [0, 1, 2] if recon.matrix[2] > 1 else [0, 1]
+
+
+def _central(
+    nearest: Float[np.ndarray, " readouts"], keep: Bool[np.ndarray, " readouts"], recon: ReconSpec
+) -> Bool[np.ndarray, " readouts"]:
+    return keep & (nearest <= nearest[keep].min() + HALF_STEP / max(recon.fov[:2]))
 
 
 def _chosen(table: ReadoutTable, labels: dict[str, int]) -> Bool[np.ndarray, " readouts"]:

@@ -107,7 +107,9 @@ def _show_sequence(sequence: Sequence) -> None:
 
 
 def found_times(sequence: Sequence) -> str:
-    """TE, TR and TI as found in the blocks, one line; of a train after an inversion, from inversion to inversion.
+    """TE, TR, TI and TS as found in the blocks, one line; TI and TS at the center of k-space.
+
+    TR of a train after an inversion is from inversion to inversion.
 
     Example:
         >>> from mrisim.sequence import load_sequence
@@ -116,14 +118,17 @@ def found_times(sequence: Sequence) -> str:
     """
     import numpy as np
 
-    from mrisim.checking.coverage import repetition_times
+    from mrisim.checking.coverage import central_readouts, repetition_times
     from mrisim.events.readouts import readout_table
     from mrisim.units import TIME
     from mrisim.units import show as text
 
     parts, table = [], readout_table(sequence)
-    for name in ("te", "tr", "ti", "ts"):
-        found = repetition_times(sequence, table) if name == "tr" else getattr(table, name)
+    central = central_readouts(sequence, table) if len(table) else []
+    columns = {
+        "te": table.te, "tr": repetition_times(sequence, table), "ti": table.ti[central], "ts": table.ts[central],
+    }  # fmt: skip
+    for name, found in columns.items():
         values = np.unique(np.round(found[np.isfinite(found)], 9))
         if len(values) == 0:
             continue

@@ -42,6 +42,11 @@ def test_show_prints_parameters_timing_and_what_was_found(mrisim):
     assert any("excite.rf.center → read.adc.center" in line for line in lines)
 
 
+def test_show_names_the_inversion_time_at_the_center_of_k_space(mrisim):
+    result = mrisim("show", "mprage", "--set", "matrix=[32,32,16]")
+    assert "· TI 900 ms ·" in result.output  # lines away from the center have others
+
+
 def test_show_draws_where_it_is_told_to(mrisim, tmp_path):
     result = mrisim("show", "flash_2d", "--set", "matrix=16", "--out", tmp_path / "pictures")
     assert result.exit_code == 0
