@@ -126,7 +126,8 @@ def found_times(sequence: Sequence) -> str:
     parts, table = [], readout_table(sequence)
     central = central_readouts(sequence, table) if len(table) else []
     columns = {
-        "te": table.te, "tr": repetition_times(sequence, table), "ti": table.ti[central], "ts": table.ts[central],
+        "te": table.te, "tr": repetition_times(sequence, table), "ti": np.asarray(table.ti)[central],
+        "ts": np.asarray(table.ts)[central],
     }  # fmt: skip
     for name, found in columns.items():
         values = np.unique(np.round(found[np.isfinite(found)], 9))

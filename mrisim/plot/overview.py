@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mrisim.data import Image, ParameterMap
 from mrisim.errors import ConsistencyError, Problem
 from mrisim.plot import _style as style
 from mrisim.plot._looks import look_of
-from mrisim.plot._panels import letters, masked, scale_bar, show
+from mrisim.plot._panels import aspect, letters, masked, scale_bar, show
 from mrisim.plot.diffusion import colours as direction_colours
 from mrisim.plot.images import bright, caption_of
 
 _MOST_COLUMNS = 6
-_BESIDE = {"image": 0.38, "truth": 0.2, "estimate": 0.42}  # height of what stands around a panel [inch]
 _PANEL = (1.7, 2.4)  # least and largest width of a panel [inch]
+_WIDEST = 2.8  # of an image, where there are few of them beside many maps [inch]
+_LINE, _BETWEEN = 0.15, 0.09  # height of a line of a title; from panel to panel [inch]
+_BAR = 0.46  # height of the numbers and the label of a colour bar, and what parts them from the next title [inch]
 
 
 @style.styled
@@ -45,21 +49,17 @@ def overview(
     if not images and not maps:
         raise ConsistencyError(Problem("must hold at least one image or map, but is empty", path="images"))
     truth = {name: value for name, value in (truth or {}).items() if name in maps}
-    columns = min(max(len(images), len(maps)), _MOST_COLUMNS)
+    columns = max(-(-n // -(-n // _MOST_COLUMNS)) for n in (len(images), len(maps)) if n)  # 8 are 4 and 4
     strips = _strips(list(images), columns, ("image",)) + _strips(
         list(maps), columns, ("truth", "estimate") if truth else ("estimate",)
     )
     first = next(iter([*images.values(), *maps.values()]))
-    nx, ny, _ = first.grid.shape
-    panel = float(np.clip(style.PAGE_WIDTH / columns, *_PANEL))
-    tall = panel * min(ny * first.grid.spacing[1] / (nx * first.grid.spacing[0]), 2.0)
-    heights = [tall + _BESIDE[kind] for kind, _ in strips]
-    figure = style.new_figure(sum(heights) + 0.45, width=panel * columns + 0.3)
-    axes = figure.subplots(len(strips), columns, squeeze=False, height_ratios=heights)
+    layout = _Layout.of(strips, len(images), first, columns, bool(truth), bool(title))
+    figure = style.new_figure(layout.height, width=layout.width)
+    figure.set_layout_engine("none")
+    axes = layout.panels(figure)
     for row, (kind, names) in zip(axes, strips, strict=True):
-        for place in row[len(names) :]:
-            place.set_visible(False)
-        for place, name in zip(row, names, strict=False):
+        for place, name in zip(row, names, strict=True):
             if kind == "image":
                 _image(place, name, images[name])
             elif kind == "truth" and name not in truth:
@@ -67,10 +67,69 @@ def overview(
             else:
                 _map(figure, place, name, maps[name], truth.get(name), kind)
         row[0].set_ylabel(kind if kind != "image" and truth else "", fontsize=9, fontweight="bold")
-    scale_bar(axes[0, 0], first.grid, "white" if images else style.INK)
-    letters(axes[0, 0], first.grid, "white" if images else style.INK)
-    figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11)
+    scale_bar(axes[0][0], first.grid, "white" if images else style.INK)
+    letters(axes[0][0], first.grid, "white" if images else style.INK)
+    top = 1 - 0.06 / layout.height
+    figure.suptitle(title, x=0.1 / layout.width, y=top, ha="left", va="top", fontweight="bold", fontsize=11)
     return figure
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Layout:
+    """Places of the panels: each strip with the room above and below that its texts and colour bars take [inch]."""
+
+    strips: list[tuple[str, list[str]]]
+    sizes: list[tuple[float, float]]  # width and height of the panels of each strip
+    above: list[float]
+    below: list[float]
+    left: float
+    width: float
+    top: float
+
+    @staticmethod
+    def of(
+        strips: list[tuple[str, list[str]]],
+        images: int,
+        first: Image | ParameterMap,
+        columns: int,
+        truth: bool,
+        titled: bool,
+    ) -> _Layout:
+        """Panels of one width; images that are few are larger, and stand in the middle."""
+        panel = float(np.clip(style.PAGE_WIDTH / columns, *_PANEL))
+        larger = np.clip(columns / max(images, 1), 1.0, max(_WIDEST / panel, 1.0))
+        widths = [panel * larger if kind == "image" else panel for kind, _ in strips]
+        sizes = [(width, width * min(aspect(first.grid), 2.0)) for width in widths]
+        lines = [{"image": 3, "truth": 1, "estimate": int(not truth)}[kind] for kind, _ in strips]
+        bars = [
+            0.1 * tall + _BAR if kind == "estimate" else 0.04
+            for (kind, _), (_, tall) in zip(strips, sizes, strict=True)
+        ]
+        left = 0.3 if truth else 0.1
+        return _Layout(
+            strips=strips, sizes=sizes, above=[_BETWEEN + _LINE * n for n in lines], below=bars, left=left,
+            width=left + columns * (panel + _BETWEEN), top=0.3 if titled else 0.0,
+        )  # fmt: skip
+
+    @property
+    def height(self) -> float:
+        return self.top + sum(self.above) + sum(tall for _, tall in self.sizes) + sum(self.below)
+
+    def panels(self, figure: Figure) -> list[list[Axes]]:
+        """Axes of each strip."""
+        rows, y = [], self.height - self.top
+        for (kind, names), (wide, tall), above, below in zip(
+            self.strips, self.sizes, self.above, self.below, strict=True
+        ):
+            y -= above + tall
+            used = len(names) * (wide + _BETWEEN)
+            alone = kind == "image" and wide > self.sizes[-1][0]
+            x = self.left + (0.5 * (self.width - self.left - used) if alone else 0.0)
+            places = [x + index * (wide + _BETWEEN) for index in range(len(names))]
+            scale = (self.width, self.height, self.width, self.height)
+            rows.append([figure.add_axes(tuple(np.divide((at, y, wide, tall), scale))) for at in places])
+            y -= below
+        return rows
 
 
 def _strips(names: list[str], columns: int, kinds: tuple[str, ...]) -> list[tuple[str, list[str]]]:

@@ -11,7 +11,7 @@ import pytest
 
 import mrisim as mr
 from mrisim import plot
-from mrisim.data import Grid, ParameterMap
+from mrisim.data import Grid, Image, ParameterMap
 from mrisim.errors import ConsistencyError
 from mrisim.physics import signals
 from mrisim.plot._looks import look_of
@@ -120,6 +120,27 @@ def test_an_overview_has_truth_above_estimate():
         "truth",
         "estimate",
     ]
+
+
+@pytest.mark.parametrize("count", [(2, 6), (1, 8), (5, 3), (0, 7)])
+def test_nothing_overlaps_in_an_overview(count):
+    """Titles, labels of colour bars and panels lie apart, inside the page; images beside six maps are larger."""
+    times = {name: np.array([0.9]) for name in ("te", "tr", "ti", "flip")}
+    picture = Image(data=np.ones((1, 1, 2, 2), complex), grid=GRID, coordinates=times)
+    images = {f"scan {n}": picture for n in range(count[0])}
+    maps = {f"T1 {n}": make_map("T1", "s", 1.0) for n in range(count[1])}
+    figure = plot.overview(images, maps, truth=maps, title="exam")
+    figure.draw_without_rendering()
+    panels = [axes for axes in figure.axes if axes.images]
+    bars = [child for axes in panels for child in axes.child_axes]
+    texts = [axes.title for axes in panels if axes.get_title()] + [bar.xaxis.label for bar in bars]
+    assert len(bars) == count[1]
+    boxes = [text.get_window_extent() for text in texts] + [axes.get_window_extent() for axes in panels]
+    assert all(figure.bbox.contains(*corner) for box in boxes for corner in box.corners())
+    apart = [box.padded(2.0) for box in boxes]  # pixels
+    assert not any(a.overlaps(b) for i, a in enumerate(apart) for b in apart[:i])
+    widths = [axes.get_window_extent().width for axes in panels]
+    assert (widths[0] > 1.5 * widths[-1]) == (count in [(2, 6), (1, 8)])
 
 
 def test_notebooks_show_what_matters_first(spin_echo):
