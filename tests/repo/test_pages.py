@@ -22,7 +22,7 @@ from mrisim.source import parse_source
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 PAGES = {path.stem: path.read_text(encoding="utf-8") for path in sorted(DOCS.glob("*.md"))}
-ELSEWHERE = ("import MRzeroCore", "fisp_dictionary(t1")  # needs what is not installed; names that the text explains
+ELSEWHERE = ("import MRzeroCore",)  # needs what is not installed
 ENVIRONMENT = {
     **os.environ,
     "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
