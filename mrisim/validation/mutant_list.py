@@ -70,7 +70,7 @@ MUTANTS = (
     ),
     Mutant(
         name="receiver-phase-lost", fault="The ADC's phase is not applied", sequence="flash_2d",
-        module="mrisim.simulate._simulate", old="np.exp(-1j * readout.phase)", new="np.exp(0j * readout.phase)",
+        module="mrisim.simulate._setting", old="np.exp(-1j * readout.phase)", new="np.exp(0j * readout.phase)",
     ),
     Mutant(
         name="pulse-phase-sign", fault="The phase of pulses has the wrong sign", sequence="flash_2d", module=_ENGINE,
