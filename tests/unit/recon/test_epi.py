@@ -44,7 +44,8 @@ def scan(scans, seq, delay=0.0):
 
 
 def image(raw, **options):
-    return reconstruct(raw, recon=replace(raw.recon, **({"partial_fourier": "zero"} | options)))
+    """Without the sequence's window, which the raw data on the grid do not name."""
+    return reconstruct(raw, window="none", recon=replace(raw.recon, **({"partial_fourier": "zero"} | options)))
 
 
 def cartesian(scans, n=48, lines=None, turn=0.0):
