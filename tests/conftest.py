@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 from hypothesis import HealthCheck, settings
@@ -19,3 +20,14 @@ worker = os.environ.get("PYTEST_XDIST_WORKER", "")
 if worker.startswith("gw") and hasattr(os, "sched_setaffinity"):
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {cores[int(worker.removeprefix("gw")) % len(cores)]})
+
+_MOST_MAPS = 30_000  # half of what Linux grants a process; each compiled program takes some, and beyond it crashes
+
+
+def pytest_runtest_teardown(item, nextitem):
+    """Between files: a worker that has compiled much forgets it."""
+    if nextitem is not None and nextitem.path == item.path:
+        return
+    maps = Path("/proc/self/maps")
+    if "jax" in sys.modules and maps.exists() and maps.read_bytes().count(b"\n") > _MOST_MAPS:
+        sys.modules["jax"].clear_caches()
