@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--repeat", type=int, default=5)
     parser.add_argument("--json", type=Path, default=Path("out/benchmarks.json"))
-    parser.add_argument("--no-peers", action="store_true", help="neither NumPy nor C beside it")
+    parser.add_argument("--no-peers", action="store_true", help="nothing beside it")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
@@ -91,7 +91,7 @@ def calibrate() -> None:
 
 
 def print_row(r: dict) -> None:
-    ratios = "  ".join(f"{r['warm'] / r[peer]:.3g} × {peer}" for peer in ("numpy", "c") if r.get(peer))
+    ratios = "  ".join(f"{r['warm'] / r[peer]:.3g} × {peer}" for peer in ("numpy", "c", "mrzero") if r.get(peer))
     print(
         f"{r['name']:12s} {r['spins']:>9,} spins {r['samples']:>9,} samples  first {r['first']:6.2f} s  "
         f"compile {r['compile']:5.2f} s  warm {r['warm']:8.4f} s  "
@@ -125,7 +125,7 @@ def measure(name: str, repeat: int, peers: bool) -> dict:
     seconds: dict[str, list[float]] = {key: [] for key in runners}
     for turn in range(repeat):
         for key, runner in runners.items():
-            if key == "numpy" and turn > 0 and seconds[key][0] > 5:
+            if key in ("numpy", "mrzero") and turn > 0 and seconds[key][0] > 5:
                 continue
             begin = time.perf_counter()
             runner()
@@ -143,15 +143,18 @@ def peer_runners(work, seq, phantom) -> dict:
     import numpy as np
 
     import mrisim as mr
-    from benchmarks.peers import c_runner, compiled_c
+    from benchmarks.peers import c_runner, compiled_c, mrzero_runner
     from benchmarks.plain import plain_signal
 
     program = mr.lower(seq, work.options.get("pulses", "shaped"))
     some = subset(phantom, max(1, round(phantom.n_spins * work.plain_share)))
     runners = {"numpy": lambda: plain_signal(program, some, np.float32)}
     library = compiled_c()
-    runner = c_runner(library, program, phantom) if library is not None else None
-    return {**runners, "c": runner} if runner is not None else runners
+    others = {
+        "c": c_runner(library, program, phantom) if library is not None else None,
+        "mrzero": mrzero_runner(seq, phantom) if work.options.get("pulses") == "ideal" else None,
+    }
+    return {**runners, **{name: runner for name, runner in others.items() if runner is not None}}
 
 
 def subset(phantom, n: int):

@@ -112,8 +112,8 @@ def _pointer(array: np.ndarray):
 def mrzero_runner(seq, phantom):
     """A function that simulates with MRzeroCore's isochromats; None where it is not installed.
 
-    Pulses are instantaneous there. Its frame turns the other way, so the mirrored experiment is run, and its signal
-    conjugated: S(r, f) = -S'(-r, -f)*.
+    Pulses are instantaneous there. Its frame turns the other way and by a quarter, so the mirrored experiment is run:
+    S(r, f) = i S'(-r, -f)*.
     """
     if importlib.util.find_spec("MRzeroCore") is None:
         return None
@@ -130,7 +130,7 @@ def mrzero_runner(seq, phantom):
 
     def run():
         signal = MRzeroCore.isochromat_sim(played, data, 1, print_progress=False)
-        return -signal[:, 0].conj().numpy()
+        return 1j * signal[:, 0].numpy().conj()
 
     return run
 
