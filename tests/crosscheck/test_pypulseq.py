@@ -29,7 +29,8 @@ def small(name: str):
     if "matrix" not in seq.parameters or len(seq.blocks) < 1500:
         return seq
     matrix = seq.parameters["matrix"].value
-    return mr.load_sequence(name, matrix=[16, 16, 4] if len(np.atleast_1d(matrix)) == 3 else 32)
+    series = {"dynamics": 2, "interval": "1 s"} if "interval" in seq.parameters else {}
+    return mr.load_sequence(name, matrix=[16, 16, 4] if len(np.atleast_1d(matrix)) == 3 else 32, **series)
 
 
 def limits(seq):

@@ -19,6 +19,7 @@ DIGITS = 1e-9  # amplitudes and times have twelve digits in a file, samples of p
 SMALL = {
     "bssfp": 32, "flash_2d": 32, "flash_3d": [16, 16, 4], "mprage": [16, 16, 4], "multi_echo_se": 32,
     "inversion_recovery_se": 32, "saturation_recovery": 32, "multi_echo_gre": 32, "t2_tse": 32, "spin_echo": 32,
+    "mp2rage": [16, 16, 4], "dce_spgr_3d": [16, 16, 4],
 }  # fmt: skip
 OBLIQUE = """
 geometry:
@@ -28,7 +29,7 @@ geometry:
 
 
 def small(name: str) -> Sequence:
-    more = {"TE": "24 ms"} if name == "t2_tse" else {}
+    more = {"t2_tse": {"TE": "24 ms"}, "dce_spgr_3d": {"dynamics": 2, "interval": "1 s"}}.get(name, {})
     return mr.load_sequence(name, **({"matrix": SMALL[name], **more} if name in SMALL else {}))
 
 
