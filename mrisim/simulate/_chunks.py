@@ -36,7 +36,7 @@ _LEAST = 4096  # spins of a chunk, where there are as many: each costs the inter
 _REMEMBERED = 1 << 21  # samples of a program whose segments are kept while it lives
 _COMPILED: set[tuple[object, ...]] = set()  # what has run once in this process: its chunks need not wait for the first
 _GPU_CHUNK = 1 << 17
-_SEGMENTS: WeakKeyDictionary[Program, dict[Any, tuple[Segment, ...]]] = WeakKeyDictionary()  # of the last run of each
+_SEGMENTS: WeakKeyDictionary[Program, tuple[Any, tuple[Segment, ...]]] = WeakKeyDictionary()  # of its last run
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -121,11 +121,11 @@ def prepare(
     """
     same = extra is None and pathway is None and program.n_samples <= _REMEMBERED
     key = (spoil, np.dtype(dtype), transformed)
-    segments = _SEGMENTS.setdefault(program, {}).get(key) if same else None
-    if segments is None:
+    last, segments = _SEGMENTS.get(program, (None, ())) if same else (None, ())
+    if last != key:
         segments = tuple(_cut_segments(program, spoil, dtype, transformed, extra, pathway))
         if same:
-            _SEGMENTS[program] = {key: segments}
+            _SEGMENTS[program] = key, segments
     with precision(dtype):
         pulses = prepare_pulses(program, phantom, tolerance, np.dtype(dtype), size)
     return Work(

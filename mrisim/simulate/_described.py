@@ -17,11 +17,13 @@ from mrisim.events.blocks import Sequence
 from mrisim.events.readouts import readout_table
 from mrisim.program import Program, Pulses, lower
 
+Samples = tuple[Float[np.ndarray, "samples 3"], Float[np.ndarray, " samples"], ReadoutTable]
+
 
 @dataclass(kw_only=True, eq=False)
 class _Described:
     programs: dict[Pulses, Program] = field(default_factory=dict)
-    samples: tuple[Float[np.ndarray, "samples 3"], Float[np.ndarray, " samples"], ReadoutTable] | None = None
+    samples: Samples | None = None
 
 
 _KNOWN: WeakKeyDictionary[Sequence, _Described] = WeakKeyDictionary()
@@ -39,9 +41,14 @@ def program_of(seq: Sequence, pulses: Pulses) -> Program:
     return known[pulses]
 
 
-def samples_of(seq: Sequence) -> tuple[Float[np.ndarray, "samples 3"], Float[np.ndarray, " samples"], ReadoutTable]:
-    """k and time of all samples, and the readouts; the caller's own."""
+def samples_of(seq: Sequence) -> Samples:
+    """k and time of all samples, and the readouts; shared by all who ask, who only read."""
     known = _described(seq)
     if known.samples is None:
         known.samples = (*seq.kspace(), readout_table(seq))
-    return deepcopy(known.samples)
+    return known.samples
+
+
+def own_samples(seq: Sequence) -> Samples:
+    """The same, to give away."""
+    return deepcopy(samples_of(seq))

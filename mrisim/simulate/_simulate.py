@@ -23,7 +23,7 @@ from mrisim.events.blocks import Sequence
 from mrisim.physics.coils import CoilArray
 from mrisim.program import Program, Pulses, lower
 from mrisim.simulate import _chunks
-from mrisim.simulate._described import samples_of
+from mrisim.simulate._described import own_samples
 from mrisim.simulate._fit import check_choices, check_fit
 from mrisim.simulate._isochromats import run_isochromats
 from mrisim.simulate._memory import parse_memory
@@ -154,7 +154,7 @@ def _runner(engine: str | Walk) -> Callable[[Setting], Found]:
 def _raw_data(setting: Setting, clean: np.ndarray, level: Noise) -> RawData:
     """Samples with noise, and where and when they lie."""
     seq, seed = setting.seq, setting.seed
-    k, times, table = samples_of(seq)
+    k, times, table = own_samples(seq)
     std = level.per_sample(np.repeat(table.dwell, table.count), np.repeat(table.count, table.count), seq.recon)
     return RawData(
         signal=add_noise(clean, std, seed) if std.any() else clean,
