@@ -21,7 +21,8 @@ from mrisim.engines import bloch
 from mrisim.engines.epg_graph import Passage, Probe
 from mrisim.engines.epg_walk import Graph, Station, Turns
 from mrisim.physics.bloch import decay
-from mrisim.physics.phase_graph import StateMap, Triple, mix, state_map, turned
+from mrisim.physics.phase import Split, cycles, phasor, sinc, split
+from mrisim.physics.phase_graph import StateMap, Triple, mix, turned
 from mrisim.program import Program
 
 _SEGMENT = 256  # steps of one compiled call
@@ -36,6 +37,8 @@ class Kinds(NamedTuple):
     initial: Float[Array, "3 kinds"]
     diffusion: Float[Array, "components kinds"] | None  # [m²/s]; None where nothing diffuses
     curve: Int[Array, " kinds"] | None = None  # row of the rates of `bloch.Extra`; None where tissue does not change
+    place: Split | None = None  # (kinds,) of layers that are seen as a whole, along the cut [m]
+    thick: Float[Array, " kinds"] | None = None  # of these layers [m]
 
 
 class Segment(NamedTuple):
@@ -54,48 +57,7 @@ class Segment(NamedTuple):
     observed: Int[Array, "steps rows"]
     weighting: tuple[Float[Array, "steps states components"], ...] | None  # b of F, conj G, Z and what is observed
     extra: bloch.Extra | None = None  # what a contrast agent adds in each step
-
-
-def pulse_turns(program: Program, timed: bool) -> tuple[Float[np.ndarray, "pulses 4"], Float[np.ndarray, "pulses 4"]]:
-    """What precession within each pulse adds to labels: up to its center, and from there on."""
-    pulses = program.pulses
-    into, out = np.zeros((len(pulses.waveform), 4)), np.zeros((len(pulses.waveform), 4))
-    for row, index in enumerate(pulses.waveform):
-        waveform = program.waveforms[index]
-        time = np.concatenate([[0.0], np.cumsum(waveform.dt)])
-        moment = np.concatenate([np.zeros((1, 3)), np.cumsum(waveform.moment, axis=0)])
-        center = float(np.clip(pulses.center[row], 0.0, time[-1]))
-        middle = (
-            np.array([np.interp(center, time, moment[:, axis]) for axis in range(3)]) if time[-1] > 0 else moment[0]
-        )
-        into[row] = np.append(middle, center if timed else 0.0)
-        out[row] = np.append(moment[-1] - middle, time[-1] - center if timed else 0.0)
-    if not any(w.dt.sum() > 0 for w in program.waveforms):
-        return 0.0 * into, 0.0 * out
-    return into, out
-
-
-def pulse_maps(
-    program: Program, spins: Phantom, into: Float[np.ndarray, "pulses 4"], out: Float[np.ndarray, "pulses 4"],
-    dtype: np.dtype,
-) -> StateMap:  # fmt: skip
-    """What each pulse does at its center to the states of each site (pulses, sites).
-
-    The precession that labels account for is taken out of the pulse's propagator.
-    """
-    n = len(program.pulses.waveform)
-    placed = jax.tree.map(jnp.asarray, bloch.place_spins(spins, dtype))
-    propagators = bloch.pulse_propagators(program, placed, (1,) * n, (False,) * n)
-    phase = np.concatenate([np.asarray(spins.position), np.asarray(spins.df)[:, None]], axis=1)
-    rows = []
-    for row in range(n):
-        maps = state_map(propagators[row])
-        leave, enter = (np.exp(2j * np.pi * (phase @ part[row])) for part in (out, into))
-        rows.append(turned(StateMap(*(np.asarray(part) for part in maps)), enter, leave))
-    kind = np.result_type(dtype, np.complex64)
-    if not rows:
-        return StateMap(*(np.zeros((1, spins.n_spins), kind) for _ in StateMap._fields))
-    return StateMap(*(np.stack(parts).astype(kind) for parts in zip(*rows, strict=True)))
+    along: Split | None = None  # (steps, rows) label of what is observed along the cut, where layers are seen [1/m]
 
 
 def probe_of(spins: Phantom, timed: bool, initial: Float[np.ndarray, "sites 3"]) -> Probe:
@@ -110,9 +72,18 @@ def probe_of(spins: Phantom, timed: bool, initial: Float[np.ndarray, "sites 3"])
     )
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Layers:
+    """Kinds that are layers of boxes, each seen as a whole."""
+
+    cut: Float[np.ndarray, " 3"]  # direction that boxes are cut along
+    thick: Float[np.ndarray, " kinds"]  # [m]
+
+
 def place_kinds(
-    spins: Phantom, initial: Float[np.ndarray, "kinds 3"], timed: bool, diffuse: bool, changes: bool, dtype: np.dtype
-) -> Kinds:
+    spins: Phantom, initial: Float[np.ndarray, "kinds 3"], timed: bool, diffuse: bool, changes: bool, dtype: np.dtype,
+    layers: Layers | None = None,
+) -> Kinds:  # fmt: skip
     """Kinds of sites on the device."""
     df = np.zeros(spins.n_spins) if timed else np.asarray(spins.df)
     return Kinds(
@@ -122,6 +93,10 @@ def place_kinds(
         initial=jnp.asarray(initial.T, dtype),
         diffusion=jnp.asarray(np.asarray(spins.diffusion).T, dtype) if diffuse else None,
         curve=jnp.asarray(np.asarray(spins.curve), jnp.int32) if changes else None,
+        place=None
+        if layers is None
+        else jax.tree.map(jnp.asarray, split(np.asarray(spins.position) @ layers.cut, dtype)),
+        thick=None if layers is None else jnp.asarray(layers.thick, dtype),
     )
 
 
@@ -142,17 +117,19 @@ class Run:
 
 
 def prepare(
-    program: Program, graph: Graph, turns: Turns, spoil: bool, dtype: np.dtype, extra: bloch.Extra | None = None
-) -> Run:
-    """Cut a graph into segments of one number of steps and place them."""
+    program: Program, graph: Graph, turns: Turns, spoil: bool, dtype: np.dtype, extra: bloch.Extra | None = None,
+    cut: Float[np.ndarray, " 3"] | None = None,
+) -> Run:  # fmt: skip
+    """Cut a graph into segments of one number of steps and place them; with a cut, layers across it are seen."""
     segments, rows = [], []
     n = program.n_steps
     length = min(_SEGMENT, -(-n // 32) * 32)
     for start in range(0, n, length):
         stations = graph.stations[start : start + length]
         segment = _segment(program, stations, turns, spoil, dtype, start, length)
-        segments.append(segment._replace(extra=_extra_of(extra, start, length, dtype)))
-        counts = [len(station.observed) for station in stations]
+        along = None if cut is None else _along(stations, cut, segment.observed.shape, dtype)
+        segments.append(segment._replace(extra=_extra_of(extra, start, length, dtype), along=along))
+        counts = [len(station.observed) if cut is None else min(1, len(station.observed)) for station in stations]
         step = np.repeat(np.arange(len(stations)), counts)
         rows.append((step, np.concatenate([np.arange(c) for c in counts]) if counts else step))
     return Run(segments=tuple(segments), rows=tuple(rows))
@@ -200,6 +177,16 @@ def _extra_of(extra: bloch.Extra | None, start: int, length: int, dtype: np.dtyp
         return None
     parts = (np.asarray(part)[start : start + length] for part in extra)
     return bloch.Extra(*(np.pad(part, ((0, length - len(part)), (0, 0))).astype(dtype) for part in parts))
+
+
+def _along(
+    stations: tuple[Station, ...], cut: Float[np.ndarray, " 3"], shape: tuple[int, ...], dtype: np.dtype
+) -> Split:
+    """Labels of what is observed, along a cut."""
+    table = np.zeros(shape)
+    for i, station in enumerate(stations):
+        table[i, : len(station.observed)] = station.observed_labels[:, :3] @ cut
+    return split(table, dtype)
 
 
 def _weighting(
@@ -305,7 +292,15 @@ def observe(states: Triple, step: Segment, kinds: Kinds) -> Complex[Array, "rows
         found = found * _diffused(step.weighting[3], kinds)
     if step.extra is not None:
         found = found * decay(step.extra.seen[kinds.curve])
-    return found * _transverse_factor(step.delay, kinds, transverse.dtype)
+    found = found * _transverse_factor(step.delay, kinds, transverse.dtype)
+    return found if step.along is None else _through(found, step.along, kinds)
+
+
+def _through(found: Complex[Array, "rows kinds"], along: Split, kinds: Kinds) -> Complex[Array, "1 kinds"]:
+    """Mean transverse magnetisation of each layer: the sum of what its states leave of themselves."""
+    k = Split(along.head[:, None], along.tail[:, None])
+    seen = phasor(-cycles(k, kinds.place), sinc((k.head + k.tail) * kinds.thick))
+    return (found * seen).sum(axis=0, keepdims=True)
 
 
 @jax.jit
@@ -316,7 +311,8 @@ def evolve(
 
     def body(states: Triple, step: Segment):
         states = jax.lax.cond(step.pulse >= 0, lambda s: apply_pulse(s, step, maps), lambda s: s, states)
-        nothing = jnp.zeros((step.observed.shape[0], states[0].shape[1]), states[0].dtype)
+        rows = step.observed.shape[0] if step.along is None else 1
+        nothing = jnp.zeros((rows, states[0].shape[1]), states[0].dtype)
         seen = jax.lax.cond(step.readout, lambda s: observe(s, step, kinds), lambda s: nothing, states)
         return precess(states, step, kinds), seen
 

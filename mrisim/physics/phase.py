@@ -46,11 +46,15 @@ def product(k: Split, r: Split) -> Float[Array, " spins"]:
     """
 
     def along(axis: int) -> Array:
-        exact = k.head[axis] * r.head[axis]
-        rest = k.head[axis] * r.tail[axis] + k.tail[axis] * (r.head[axis] + r.tail[axis])
-        return exact - jnp.round(exact) + rest
+        return cycles(Split(k.head[axis], k.tail[axis]), Split(r.head[axis], r.tail[axis]))
 
     return along(0) + along(1) + along(2)
+
+
+def cycles(k: Split, r: Split) -> Float[Array, "*shape"]:
+    """One component of `product`."""
+    exact = k.head * r.head
+    return exact - jnp.round(exact) + (k.head * r.tail + k.tail * (r.head + r.tail))
 
 
 def _fit(function, n_terms: int) -> tuple[float, ...]:
@@ -91,3 +95,10 @@ def phasor(cycles: Float[Array, "*shape"], length: Float[Array, "*shape"] | floa
     """length · exp(2 pi i cycles), one number per element: XLA's CPU backend would compute the phase of two anew."""
     cosine, sine = cos_sin(cycles)
     return jax.lax.complex(cosine * length, sine * length)
+
+
+def sinc(cycles: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """sin(pi c) / (pi c), the mean of exp(2 pi i c x) over x from -1/2 to 1/2."""
+    _, sine = cos_sin(0.5 * cycles)
+    small = jnp.abs(cycles) < 1e-4
+    return jnp.where(small, 1.0, sine / jnp.where(small, 1.0, jnp.pi * cycles))

@@ -24,26 +24,54 @@ _ALIKE = 1e-6  # relative; weights of layers
 Sensitivity = Complex[np.ndarray, "coils sites"] | None
 
 
-def summed_columns(
-    program: Program, sites: Sites, observed: Observed, sensitivity: Sensitivity
-) -> tuple[Sites, Observed, Sensitivity]:
-    """Boxes in place of their layers, with one state each at every readout; what was given, where that is not so."""
-    if not _can_be_summed(program, sites, observed):
-        return sites, observed, sensitivity
+def can_be_summed(program: Program, sites: Sites, graph: Graph) -> bool:
+    """Whether no readout can tell layers of a box apart, nor the states that are looked for but by the cut."""
+    if np.isfinite(np.asarray(sites.spins.t2_prime)).any() or not merged(program, sites):
+        return False
+    df, position = np.asarray(sites.spins.df), np.asarray(sites.spins.position)
+    order = np.argsort(sites.box, kind="stable")
+    same = np.diff(sites.box[order]) == 0
+    if (np.diff(df[order])[same] != 0).any():
+        return False
+    reach, labels = float(np.ptp(position, axis=0).max()), [s.observed_labels for s in graph.stations]
+    spread = max((float(np.ptp(_across(one, sites), axis=0).max()) for one in labels if len(one)), default=0.0)
+    return spread * reach < _ALONG
+
+
+def find_layers(
+    sites: Sites, kind: Int[np.ndarray, " sites"]
+) -> tuple[Int[np.ndarray, " layers"], Int[np.ndarray, " sites"], Float[np.ndarray, " layers"]]:
+    """Kinds of sites told apart by their place and thickness along the cut: the first site of each, the kind of each
+    site, and the thickness of each [m].
+    """
+    thick, place = _thickness(sites), np.asarray(sites.spins.position) @ sites.cut
+    first, layer = numbered([kind, np.round(thick * 1e9), np.round(place * 1e9)])
+    return first, layer, thick[first]
+
+
+def _thickness(sites: Sites) -> Float[np.ndarray, " sites"]:
+    return sites.side @ np.abs(sites.axes.T @ sites.cut)
+
+
+def summed_columns(sites: Sites, observed: Observed, sensitivity: Sensitivity) -> tuple[Sites, Observed, Sensitivity]:
+    """Boxes in place of their layers.
+
+    Args:
+        sites: Layers of boxes.
+        observed: One state per readout: what each kind of layer emits as a whole.
+        sensitivity: Of each coil at each layer.
+    """
     order = np.argsort(sites.box, kind="stable")
     _, first, box = np.unique(sites.box[order], return_index=True, return_inverse=True)
     weight = np.asarray(sites.spins.weight)[order] * np.asarray(sites.spins.pd)[order]
     total = np.add.reduceat(weight, first)
     share = weight / np.where(total > 0, total, 1.0)[box]
-    thick = (sites.side @ np.abs(sites.axes.T @ sites.cut))[order]
-    place = (np.asarray(sites.spins.position) @ sites.cut)[order]
-    kind = observed.kind[order]
-    one, layer = numbered([kind, np.round(thick * 1e9), np.round(place * 1e9)])
+    layer = observed.kind[order]
     composition_first, composition = _compositions(layer, share, first)
-    values = _layer_signals(sites.cut, observed, kind[one], place[one], thick[one])
     stop = np.append(first, len(order))
     states = np.stack(
-        [values[:, layer[first[b] : stop[b + 1]]] @ share[first[b] : stop[b + 1]] for b in composition_first], axis=1
+        [observed.states[:, layer[first[b] : stop[b + 1]]] @ share[first[b] : stop[b + 1]] for b in composition_first],
+        axis=1,
     )
     return (
         _boxes(sites, order, first, total),
@@ -56,19 +84,6 @@ def summed_columns(
         ),
         None if sensitivity is None else np.add.reduceat(sensitivity[:, order] * share, first, axis=1),
     )
-
-
-def _can_be_summed(program: Program, sites: Sites, observed: Observed) -> bool:
-    if observed.lorentzian or not merged(program, sites) or not len(observed.states):
-        return False
-    df, position = np.asarray(sites.spins.df), np.asarray(sites.spins.position)
-    order = np.argsort(sites.box, kind="stable")
-    same = np.diff(sites.box[order]) == 0
-    if (np.diff(df[order])[same] != 0).any():
-        return False
-    reach, labels = float(np.ptp(position, axis=0).max()), [s.observed_labels for s in observed.graph.stations]
-    spread = max(float(np.ptp(_across(one, sites), axis=0).max()) for one in labels if len(one))
-    return spread * reach < _ALONG
 
 
 def _across(labels: Float[np.ndarray, "rows 4"], sites: Sites) -> Float[np.ndarray, "rows 4"]:
@@ -85,25 +100,6 @@ def _compositions(
     found: dict[bytes, int] = {}
     kind = np.array([found.setdefault(part.tobytes(), len(found)) for part in parts])
     return np.unique(kind, return_index=True)[1], kind
-
-
-def _layer_signals(
-    cut: Float[np.ndarray, " 3"],
-    observed: Observed,
-    kind: Int[np.ndarray, " layers"],
-    place: Float[np.ndarray, " layers"],
-    thick: Float[np.ndarray, " layers"],
-) -> Complex[np.ndarray, "readouts layers"]:
-    """Mean transverse magnetisation of each layer at the first sample of each readout."""
-    stations = [station for station in observed.graph.stations if len(station.observed)]
-    signals, row = np.zeros((len(stations), len(kind)), complex), 0
-    for i, station in enumerate(stations):
-        along = station.observed_labels[:, :3] @ cut
-        values = observed.states[row : row + len(station.observed)]
-        row += len(station.observed)
-        phase = np.exp(-2j * np.pi * np.outer(along, place)) * np.sinc(np.outer(along, thick))
-        signals[i] = np.einsum("rl,rl->l", values[:, kind], phase)
-    return signals
 
 
 def _plain(graph: Graph, sites: Sites) -> Graph:

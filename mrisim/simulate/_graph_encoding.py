@@ -21,7 +21,7 @@ from mrisim._types import Array, Complex, Float, Int
 from mrisim.encoding import matrix
 from mrisim.engines.epg_sites import Sites
 from mrisim.engines.epg_walk import Graph
-from mrisim.physics.phase import Split, cos_sin, product, split
+from mrisim.physics.phase import Split, cos_sin, product, sinc, split
 from mrisim.program import Program, ReadoutClass
 from mrisim.simulate._chunks import precision
 
@@ -292,16 +292,10 @@ def _blocks(begin: Int[np.ndarray, " groups+1"]) -> Iterator[tuple[int, int]]:
         first = last
 
 
-def _sinc(cycles: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    _, sine = cos_sin(0.5 * cycles)
-    small = jnp.abs(cycles) < 1e-4
-    return jnp.where(small, 1.0, sine / jnp.where(small, 1.0, jnp.pi * cycles))
-
-
 @jax.jit
 def _shaped(made: matrix.Parts, along: Float[Array, "samples 3"], side: Float[Array, "boxes 3"]) -> matrix.Parts:
     """An encoder with the transform of each box."""
-    factor = jnp.prod(jnp.stack([_sinc(along[:, axis, None] * side[:, axis]) for axis in range(3)]), axis=0)
+    factor = jnp.prod(jnp.stack([sinc(along[:, axis, None] * side[:, axis]) for axis in range(3)]), axis=0)
     factor = jax.lax.optimization_barrier(factor)
     real, imag, both = made
     return real * factor, imag * factor, both * factor
@@ -321,7 +315,7 @@ def _emitted(
     position = Split(placed.position.head[:, None, :], placed.position.tail[:, None, :])
     turns = tau * placed.df
     cosine, sine = cos_sin(-(product(k, position) + turns - jnp.round(turns)))
-    shape = jnp.prod(jnp.stack([_sinc(along[:, axis, None] * placed.side[:, axis]) for axis in range(3)]), axis=0)
+    shape = jnp.prod(jnp.stack([sinc(along[:, axis, None] * placed.side[:, axis]) for axis in range(3)]), axis=0)
     table = jnp.take(values, placed.kind, axis=1, mode="clip") * shape
     found = jax.lax.optimization_barrier(jnp.take(table, placed.sort, axis=1, mode="clip"))
     x, y = found.real * placed.weight, found.imag * placed.weight

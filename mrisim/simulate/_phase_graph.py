@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -15,13 +17,15 @@ from mrisim.engines import epg
 from mrisim.engines.bloch import Extra
 from mrisim.engines.epg_diffusion import weights_of
 from mrisim.engines.epg_graph import Cells
+from mrisim.engines.epg_pulses import pulse_maps, pulse_turns
 from mrisim.engines.epg_sites import Sites, find_kinds, find_sites
 from mrisim.engines.epg_walk import Graph, Rules, Turns, walk
 from mrisim.errors import ConsistencyError, Finding, Problem, ResourceError
 from mrisim.physics.coils import CoilArray
 from mrisim.program import Program, lower
+from mrisim.simulate._boxes import encode_boxes
 from mrisim.simulate._chunks import precision
-from mrisim.simulate._columns import summed_columns
+from mrisim.simulate._columns import can_be_summed, find_layers, summed_columns
 from mrisim.simulate._graph_encoding import Observed, encode
 from mrisim.simulate._memory import free_memory
 from mrisim.simulate._progress import advancer
@@ -45,11 +49,26 @@ class _Plan:
     timed: bool
     first: Int[np.ndarray, " kinds"]  # site that stands for each kind
     kind: Int[np.ndarray, " sites"]
+    layers: epg.Layers | None = None  # where each kind is seen as a whole
 
     def at(self, rows: Int[np.ndarray, " some"]) -> _Plan:
         """For some of the sites."""
         _, first, kind = np.unique(self.kind[rows], return_index=True, return_inverse=True)
-        return replace(self, first=first, kind=kind.reshape(-1))
+        layers = self.layers
+        if layers is not None:
+            layers = replace(layers, thick=layers.thick[self.kind[rows][first]])
+        return replace(self, first=first, kind=kind.reshape(-1), layers=layers)
+
+    def by_layers(self, sites: Sites) -> _Plan:
+        """With kinds that are layers of boxes, each seen as a whole."""
+        first, kind, thick = find_layers(sites, self.kind)
+        return replace(self, first=first, kind=kind, layers=epg.Layers(cut=sites.cut, thick=thick))
+
+    @property
+    def n_observed(self) -> int:
+        """States that are looked for, or readouts where layers are seen as a whole."""
+        counts = [len(station.observed) for station in self.graph.stations]
+        return max(1, sum(counts) if self.layers is None else sum(count > 0 for count in counts))
 
     @property
     def cost(self) -> float:
@@ -73,6 +92,9 @@ def run_graph(setting: Setting) -> Found:
     shaped = any(float(w.dt.sum()) > 0 for w in program.waveforms)
     sites = find_sites(phantom, program, shaped, setting.initial)
     best = _best_plan(program, sites, spoil, tolerance, extra)
+    n_kinds = len(best.first)
+    if can_be_summed(program, sites, best.graph):
+        best = best.by_layers(sites)
     size = _kinds_at_once(best, dtype, setting.budget)
     sensitivity = _sensitivity(setting.receivers, sites)
     signal = np.zeros((1 if sensitivity is None else len(sensitivity), program.n_samples), dtype=complex)
@@ -83,7 +105,7 @@ def run_graph(setting: Setting) -> Found:
             signal += _samples(program, sites.take(rows), best.at(rows), spoil, tolerance, dtype, coils, extra)
             advance(1)
     dropped = max(best.graph.dropped, best.graph.unseen)
-    sizes = {"n_states": best.graph.most_states, "n_sites": sites.n_sites, "n_kinds": len(best.first)}
+    sizes = {"n_states": best.graph.most_states, "n_sites": sites.n_sites, "n_kinds": n_kinds}
     return Found(
         signal=received(signal, program),
         findings=_findings(dropped, tolerance),
@@ -101,7 +123,7 @@ def _findings(dropped: float, tolerance: float) -> tuple[Finding, ...]:
 
 def _kinds_at_once(chosen: _Plan, dtype: np.dtype, budget: int | None) -> int:
     """Kinds of sites whose observed states fit."""
-    observed = max(1, sum(len(station.observed) for station in chosen.graph.stations))
+    observed = chosen.n_observed
     free = free_memory() // 2 if budget is None else budget
     found = int(free // (4 * dtype.itemsize * observed))
     if found < min(_KINDS, len(chosen.first)):
@@ -126,8 +148,7 @@ def _samples(
     sensitivity: Complex[np.ndarray, "coils sites"] | None, extra: Extra | None,
 ) -> Complex[np.ndarray, "coils samples"]:  # fmt: skip
     """Samples of some sites."""
-    with precision(dtype):
-        states = _evolved(program, sites, chosen, spoil, dtype, extra)
+    states = _evolved(program, sites, chosen, spoil, dtype, extra)
     observed = Observed(
         graph=chosen.graph,
         states=states,
@@ -135,7 +156,9 @@ def _samples(
         r2_prime=1 / np.asarray(sites.spins.t2_prime)[chosen.first],
         tolerance=tolerance,
     )
-    return encode(program, *summed_columns(program, sites, observed, sensitivity), dtype)
+    if chosen.layers is None:
+        return encode(program, sites, observed, sensitivity, dtype)
+    return encode_boxes(program, *summed_columns(sites, observed, sensitivity), dtype)
 
 
 def _best_plan(program: Program, sites: Sites, spoil: bool, tolerance: float, extra: Extra | None) -> _Plan:
@@ -154,10 +177,10 @@ def _plan(program: Program, sites: Sites, spoil: bool, tolerance: float, extra: 
     first, kind = find_kinds(sites, program, timed, tolerance)
     probes = first[_representatives(sites, first, kind)]
     chosen = sites.spins.take(probes)
-    into, out = epg.pulse_turns(program, timed)
+    into, out = pulse_turns(program, timed)
     double = np.dtype(np.float64)
     with precision(double):
-        maps = epg.pulse_maps(program, chosen, into, out, double)
+        maps = pulse_maps(program, chosen, into, out, double)
     turns = epg.turns_of(program, maps, into, out)
     isotropic = np.asarray(chosen.diffusion).shape[1] == 1
     weights = None if program.paths is None else weights_of(program, program.paths, isotropic)
@@ -229,22 +252,25 @@ class _Seen:
 def _evolved(
     program: Program, sites: Sites, chosen: _Plan, spoil: bool, dtype: np.dtype, extra: Extra | None
 ) -> Complex[np.ndarray, "rows kinds"]:
-    """All observed states of all kinds."""
-    run = epg.prepare(program, chosen.graph, chosen.turns, spoil, dtype, extra)
+    """All observed states of all kinds, or what layers emit as a whole."""
+    layers = chosen.layers
+    run = epg.prepare(program, chosen.graph, chosen.turns, spoil, dtype, extra, None if layers is None else layers.cut)
     n = len(chosen.first)
     size = min(_KINDS, -(-n // 8) * 8)
-    parts = []
-    for start in range(0, n, size):
+
+    def part(start: int) -> Complex[np.ndarray, "rows kinds"]:
         rows = np.minimum(np.arange(start, start + size), n - 1)
         first = chosen.first[rows]
-        spins = sites.spins.take(first)
-        maps = epg.pulse_maps(program, spins, chosen.turns.into, chosen.turns.out, dtype)
-        maps = jax.tree.map(jnp.asarray, maps)
-        diffuse = program.paths is not None
-        kinds = epg.place_kinds(spins, sites.initial[first], chosen.timed, diffuse, extra is not None, dtype)
-        seen = epg.run(run, maps, kinds)
-        parts.append(np.concatenate(list(seen))[:, : min(size, n - start)])
-    return np.concatenate(parts, axis=1)
+        spins, mine = sites.spins.take(first), None if layers is None else replace(layers, thick=layers.thick[rows])
+        with precision(dtype):
+            maps = pulse_maps(program, spins, chosen.turns.into, chosen.turns.out, dtype)
+            maps = jax.tree.map(jnp.asarray, maps)
+            diffuse = program.paths is not None
+            kinds = epg.place_kinds(spins, sites.initial[first], chosen.timed, diffuse, extra is not None, dtype, mine)
+            return np.concatenate(list(epg.run(run, maps, kinds)))[:, : min(size, n - start)]
+
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        return np.concatenate(list(pool.map(part, range(0, n, size))), axis=1)
 
 
 def _sensitivity(receivers: Receivers, sites: Sites) -> Complex[np.ndarray, "coils sites"] | None:
