@@ -14,6 +14,7 @@ import numpy as np
 from mrisim._types import Float, Int
 from mrisim.data import Phantom
 from mrisim.engines import bloch
+from mrisim.physics.chebyshev import chebyshev_points, chebyshev_weights
 from mrisim.physics.phase_graph import StateMap, state_map, turned
 from mrisim.program import Program
 
@@ -97,7 +98,7 @@ def _nodes(
     count = 1 + int(np.ceil(np.min((bound - wanted) / np.log(_ELLIPSES))))
     if count >= min(len(different), _MOST_NODES):
         return different
-    return 0.5 * (low + high) + 0.5 * (high - low) * np.cos(np.pi * (np.arange(count) + 0.5) / count)
+    return chebyshev_points(low, high, count)
 
 
 def _followed(
@@ -117,16 +118,7 @@ def _followed(
 def _between(
     nodes: Float[np.ndarray, " nodes"], wanted: Float[np.ndarray, " pulses"]
 ) -> Float[np.ndarray, "pulses nodes"]:
-    """Weights of the values at the nodes in the polynomial through them; one of them where it is wanted itself.
-
-    Source:
-        Berrut and Trefethen, SIAM Review 46:501 (2004): the barycentric formula at Chebyshev's points.
-    """
-    n = len(nodes)
-    away = wanted[:, None] - nodes
-    same = np.abs(away).min(axis=1) == 0
-    if same.all():
-        return (away == 0).astype(float)
-    weight = (-1.0) ** np.arange(n) * np.sin(np.pi * (np.arange(n) + 0.5) / n)
-    parts = np.where(same[:, None], away == 0, weight / np.where(away == 0, 1.0, away))
-    return parts / parts.sum(axis=1, keepdims=True)
+    """Weights of the maps at the nodes for each amplitude; one of them where it is among these itself."""
+    if np.isin(wanted, nodes).all():
+        return (wanted[:, None] == nodes).astype(float)
+    return chebyshev_weights(nodes, wanted)

@@ -16,6 +16,7 @@ from mrisim.program import Program
 _FACE = 1e-9  # faces nearer than this to an end of a box do not cut it [m]
 _STRONGER = 2.0  # b of other states that matter, relative to that of the echo
 _PER_CYCLE = 6.0  # layers per cycle that the gradient of a shaped pulse winds up
+_REMEMBERED = 2.0  # turns by pulses within T2, from which on layers must be thinner
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -77,11 +78,29 @@ def _cut(sites: Sites, program: Program, sampling: Sampling, shaped: bool) -> Si
             faces = _faces(program, direction)
         else:
             twist = max((abs(float(w.moment.sum(axis=0) @ direction)) for w in program.waveforms), default=0.0)
-            faces = _layer_faces(sites, sampling, axis, twist)
+            faces = _layer_faces(sites, sampling, axis, twist * _finer(sites, program))
         if len(faces):
             sites = _cut_at(sites, axis, faces)
             sites = replace(sites, cut=direction) if shaped else sites
     return sites
+
+
+def _finer(sites: Sites, program: Program) -> float:
+    """How much thinner layers are where states remember many pulses.
+
+    The edges of a slice see another flip angle at each place, and the angles of all pulses within T2 add up.
+    Layers as thin as the root of that number of turns leave 1e-3 of the signal of a fingerprinting train.
+    """
+    steps, alive = program.steps, np.asarray(sites.spins.weight) * np.asarray(sites.spins.pd) > 0
+    played = np.flatnonzero(steps.pulse >= 0)
+    flip = np.nan_to_num(np.abs(np.asarray(program.pulses.flip)[steps.pulse[played]]))
+    if not alive.any() or not len(played):
+        return 1.0
+    time = np.asarray(steps.time)[played]
+    longest = float(np.asarray(sites.spins.t2)[alive].max())
+    turned = np.concatenate([[0.0], np.cumsum(flip)])
+    within = turned[np.searchsorted(time, time + longest, side="right")] - turned[:-1]
+    return float(np.sqrt(max(1.0, within.max() / (2 * np.pi) / _REMEMBERED)))
 
 
 def _layer_faces(sites: Sites, sampling: Sampling, axis: int, twist: float) -> Float[np.ndarray, " faces"]:

@@ -191,6 +191,7 @@ class SequenceTables:
     description: str = ""
     reference: str = ""
     source: str = ""  # file it came from
+    simulation: Mapping[str, Any] = field(default_factory=dict)  # how it wants to be run: engine, slab
     definitions: Mapping[str, str] = field(default_factory=dict)  # what a Pulseq file says beyond its events
     triggers: tuple[Trigger, ...] = ()
     soft_delays: tuple[SoftDelay, ...] = ()

@@ -8,7 +8,6 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from scipy.interpolate import make_interp_spline
 
 from mrisim._types import Complex, Float
 from mrisim.data import Image
@@ -19,23 +18,25 @@ from mrisim.mapping.dictionary import Dictionary, grid_axis
 from mrisim.mapping.method import Given, Method, Output, true_or_false
 from mrisim.mapping.separable import FitResult
 from mrisim.mapping.slice_profile import SlicePulse, slice_places
+from mrisim.physics.chebyshev import chebyshev_points, chebyshev_weights
 from mrisim.physics.fingerprints import RelaxingPulses, pulsed_dictionary
 from mrisim.physics.phase_graph import StateMap
 from mrisim.program import Program, lower
 
 T1_RANGE, T2_RANGE = (0.05, 6.0), (0.005, 3.0)  # of the grid [s]
 RATIO = 1.12  # between its points; splines between them are then exact to about 1e-4
-PLACES = 48  # through the slice: orders of dephasing up to the fifth do not take each other for another
-EXTENT = 2.0  # thicknesses that they cover
-STATES = 100
-ORDERS = 2  # of dephasing that are seen: what a slice profile holds at so many cycles
+EXTENT = 2.85  # thicknesses that places through the slice cover: what counts in the slab of a run
+PLACES = {8.0: 84, 24.0: 124, 60.0: 186, np.inf: 332}  # of signals that remember at most so many pulses
 LOST = 0.01  # of the norm of the dictionary, by compression
 _EVEN = 1e-3  # cycles per slice by which the dephasing of repetitions may differ
 _BALANCED = 1e-3  # cycles per slice
 _SPOILED = 1.0
 _R1, _R2 = 1.0, 1 / 0.07  # rates at which relaxation within a pulse is followed; it is linear in between [1/s]
 _MIRRORED = 1e-9
-_NODES = 33  # flip angles at which a pulse is followed through the slice; splines in between
+_STATES = 3.0  # orders of dephasing kept, for each pulse that is remembered
+_FEWEST_STATES = 8
+_INVERSION_NODES = (4, 8)  # rates 1/T1 and 1/T2 - 1/(2 T1) at which the inversion is followed
+_NODES = 12  # flip angles at which a pulse is followed through the slice; exact to rounding up to 90°
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -130,9 +131,18 @@ def _unit(seq: Sequence, moment: Float[np.ndarray, "pulses 3"], event: np.ndarra
     return moment.mean(axis=0)
 
 
-def _seen(train: Train, place: Float[np.ndarray, " 3"]) -> Complex[np.ndarray, " orders"]:
-    """How orders of dephasing are seen at a place: the edges of the slice wind up no whole cycles."""
-    return np.exp(-2j * np.pi * np.arange(1 if train.balanced else ORDERS + 1) * float(train.unit @ place))
+def _seen(
+    train: Train, places: Float[np.ndarray, "places 3"], thickness: float
+) -> Complex[np.ndarray, "places orders"]:
+    """How orders of dephasing are seen at each place: those that the places tell from each other.
+
+    What a slice of long memory holds at many cycles is not little: each pulse turns its edges by another angle.
+    """
+    if train.balanced or len(places) == 1:
+        return np.ones((len(places), 1))
+    cycles = float(np.linalg.norm(train.unit)) * thickness
+    orders = int(len(places) / EXTENT / (2 * cycles))
+    return np.exp(-2j * np.pi * np.outer(places @ train.unit, np.arange(orders + 1)))
 
 
 def fingerprint_dictionary(
@@ -162,25 +172,44 @@ def fingerprint_dictionary(
     t1 = grid_axis("t1", *T1_RANGE, RATIO) if t1 is None else t1
     t2 = grid_axis("t2", *T2_RANGE, RATIO) if t2 is None else t2
     atoms = (np.repeat(t1, len(t2)), np.tile(t2, len(t1)))
-    places = slice_places(seq, train.program, train.step, PLACES if slice_profile else 1, EXTENT)
-    weight = EXTENT / len(places) if len(places) > 1 else 1.0
-    pulses = _followed(train, places) if slice_profile else _nominal(train)
-    left = _inverted(train, atoms, places)
-    used, twice = _distinct(pulses, train.phase)
-    signal = np.zeros((len(atoms[0]), len(train.flip)), complex)
-    for place in used:
-        ti = np.exp(-(train.ti or 0.0) / atoms[0])
-        start = 1 + (left[:, place] - 1) * ti
-        one = pulsed_dictionary(
-            *atoms, _at(pulses, train, place), train.tr, train.te, start,
-            n_states=1 if train.balanced else STATES, seen=_seen(train, places[place]),
-        )  # fmt: skip
-        turned = one * np.exp(-1j * train.phase)
-        signal += turned - turned.conj() if twice else turned
-    received = weight * signal * np.exp(1j * (train.phase - train.receiver))
+    signals = np.zeros((len(atoms[0]), len(train.flip)), complex)
+    memory = np.where(
+        atoms[1] > 2 * atoms[0], 0.0, atoms[1] / train.tr.mean()
+    )  # T2 above 2 T1 is there for splines only
+    shortest = 0.0
+    for longest, points in PLACES.items():
+        rows = np.flatnonzero((memory >= shortest) & (memory < longest))
+        if len(rows):
+            states = _FEWEST_STATES + int(_STATES * memory[rows].max())
+            some = (atoms[0][rows], atoms[1][rows])
+            signals[rows] = _signals(seq, train, some, points if slice_profile else 1, states)
+        shortest = longest
+    received = signals * np.exp(1j * (train.phase - train.receiver))
     return Dictionary(
         axes={"t1": t1, "t2": t2}, signals=received.reshape(len(t1), len(t2), -1), logarithmic=("t1", "t2")
     )
+
+
+def _signals(
+    seq: Sequence, train: Train, atoms: tuple[np.ndarray, np.ndarray], points: int, states: int
+) -> Complex[np.ndarray, "atoms pulses"]:
+    """Signals of some atoms in the frame of each pulse, from so many places through the slice."""
+    places = slice_places(seq, train.program, train.step, points, EXTENT)
+    weight = EXTENT / len(places) if len(places) > 1 else 1.0
+    pulses = _followed(train, places) if points > 1 else _nominal(train)
+    left = _inverted(train, atoms, places)
+    used, twice = _distinct(pulses, train.phase)
+    seen = _seen(train, places, float(seq.rf.thickness[seq.rf.use == Use.EXCITATION][0]))
+    signal = np.zeros((len(atoms[0]), len(train.flip)), complex)
+    for place in used:
+        start = 1 + (left[:, place] - 1) * np.exp(-(train.ti or 0.0) / atoms[0])
+        one = pulsed_dictionary(
+            *atoms, _at(pulses, train, place), train.tr, train.te, start,
+            n_states=1 if train.balanced else states, seen=seen[place],
+        )  # fmt: skip
+        turned = one * np.exp(-1j * train.phase)
+        signal += turned - turned.conj() if twice else turned
+    return weight * signal
 
 
 @lru_cache(maxsize=4)
@@ -198,7 +227,7 @@ def _nominal(train: Train) -> RelaxingPulses:
 
 
 def _followed(train: Train, places: Float[np.ndarray, "places 3"]) -> RelaxingPulses:
-    """Maps of all pulses at each place, (pulses, places, 3), by splines over the flip angle.
+    """Maps of all pulses at each place, (pulses, places, 3), by polynomials in the flip angle.
 
     The largest pulse is followed at other amplitudes, with and without relaxation. Relaxation up to its center and from
     there on, as if it were instantaneous, is taken out; what is left is small and linear in the rates.
@@ -210,13 +239,13 @@ def _followed(train: Train, places: Float[np.ndarray, "places 3"]) -> RelaxingPu
         raise ConsistencyError(Problem(rule, "Leave the shape as it is, or set slice_profile: false", "slice_profile"))
     top = float(np.abs(train.flip).max())
     pulse = SlicePulse(flip=top, phase=0.0, program=train.program, row=int(train.rows[np.argmax(np.abs(train.flip))]))
-    share = np.linspace(0.0, 1.0, _NODES)
+    share = chebyshev_points(0.0, 1.0, _NODES)
     rates = (np.array([0.0, 0.0, _R1]), np.array([0.0, _R2, _R2]))
     with np.errstate(divide="ignore"):
         maps = pulse.maps(places, share, 1 / rates[0], 1 / rates[1])
     parts = [_slopes(part) for part in _instantaneous(maps, pulse.sides, *rates)]
-    splines = (make_interp_spline(share, part, 3, axis=0) for part in parts)
-    return RelaxingPulses(*(spline(np.abs(train.flip) / top) for spline in splines))
+    weights = chebyshev_weights(share, np.abs(train.flip) / top)
+    return RelaxingPulses(*(np.tensordot(weights, part, 1) for part in parts))
 
 
 def _instantaneous(
@@ -271,9 +300,14 @@ def _inverted(
     if train.inversion < 0:
         return np.ones((len(atoms[0]), len(places)))
     pulse = SlicePulse(flip=np.pi, phase=0.0, program=train.program, row=train.inversion)
-    maps = pulse.maps(places, np.ones(1), *atoms)
-    end = np.real(maps.e + maps.recovery)[:, 0]
-    return np.asarray(1 + (end - 1) * np.exp(pulse.sides[1] / atoms[0])[:, None])
+    rates = [1 / atoms[0], np.maximum(1 / atoms[1] - 0.5 / atoms[0], 0.0)]  # T2 is at most 2 T1
+    nodes = [chebyshev_points(0.0, float(rate.max()), n) for rate, n in zip(rates, _INVERSION_NODES, strict=True)]
+    r1, more = (grid.ravel() for grid in np.meshgrid(*nodes, indexing="ij"))
+    maps = pulse.maps(places, np.ones(1), 1 / r1, 1 / (more + 0.5 * r1))
+    end = np.real(maps.e + maps.recovery)[:, 0].reshape(*_INVERSION_NODES, len(places))
+    weights = [chebyshev_weights(at, rate) for at, rate in zip(nodes, rates, strict=True)]
+    left = np.einsum("ai,aj,ijp->ap", *weights, end, optimize=True)
+    return np.asarray(1 + (left - 1) * np.exp(pulse.sides[1] / atoms[0])[:, None])
 
 
 def _fit(given: Given) -> FitResult:

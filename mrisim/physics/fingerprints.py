@@ -21,6 +21,8 @@ from mrisim._types import Array, Complex, Float
 
 _ATOMS = 192  # of a chunk: as many as leave its states in a core's cache, because each operation costs a fixed time too
 
+_PULSED_ATOMS = 96  # likewise of complex states
+
 States = tuple[Array, Array, Array]
 
 
@@ -191,12 +193,12 @@ def pulsed_dictionary(
     result = np.empty((count, len(t1)), np.complex64)
 
     def fill(begin: int) -> None:
-        chosen = np.minimum(np.arange(begin, begin + _ATOMS), len(t1) - 1)
+        chosen = np.minimum(np.arange(begin, begin + _PULSED_ATOMS), len(t1) - 1)
         found = np.asarray(_pulsed_kernel()((maps, *times), phasors, tuple(atoms[:, chosen]), rows))
-        result[:, begin : begin + _ATOMS] = found[:, : len(t1) - begin]
+        result[:, begin : begin + _PULSED_ATOMS] = found[:, : len(t1) - begin]
 
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        list(pool.map(fill, range(0, len(t1), _ATOMS)))
+        list(pool.map(fill, range(0, len(t1), _PULSED_ATOMS)))
     return result.T
 
 

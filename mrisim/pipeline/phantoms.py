@@ -20,8 +20,8 @@ from mrisim.program import lower
 from mrisim.simulate.density import ALLOWED, Density, judge_density, resolves_slices
 from mrisim.units import LENGTH, parse
 
-MARGIN = 1.1  # thicknesses that the slab reaches beyond the center of the outermost slices
-FLAT = 0.75  # thicknesses beyond it in which spins count fully; from there on their weight falls to zero
+SLAB = 2.2  # thicknesses of a slab, half of it beyond the center of the outermost slices; a sequence may ask for more
+FADE = 0.35  # thicknesses at its faces in which the weight of spins falls to zero
 LAYERS = 17  # voxels through the thinnest slice, so that crushers turn spins of one voxel by less than a cycle
 ISOCHROMATS, MOST_LAYERED = 3, 31  # per voxel of a layered slice, chosen by the sequence
 FEWEST, MOST = 5, 101  # per voxel of a volume
@@ -95,7 +95,7 @@ class PhantomSource:
         sampling = replace(self._sampling(model, seq, isochromats), stagger=_layered(seq))
         slab, geometry = excited_slab(seq), sampling.geometry
         cut = slab is not None and sampling.extent[SLICE] >= slab * (1 - 1e-9)
-        fade = (_reach(seq, FLAT), _reach(seq, MARGIN)) if cut else None
+        fade = (_reach(seq, 0.5 * _slab(seq) - FADE), _reach(seq, 0.5 * _slab(seq))) if cut else None
         axes = (geometry.rotation.tobytes(), geometry.center.tobytes())
         key = (sampling.extent, sampling.voxel, isochromats, fade, *axes)
         if key not in self._cache:
@@ -136,7 +136,11 @@ def excited_slab(seq: Sequence) -> float | None:
     """
     if len(_selective(seq)) == 0:
         return None
-    return 2.0 * _reach(seq, MARGIN)
+    return 2.0 * _reach(seq, 0.5 * _slab(seq))
+
+
+def _slab(seq: Sequence) -> float:
+    return float(seq.simulation.get("slab", SLAB))
 
 
 def _reach(seq: Sequence, thicknesses: float) -> float:

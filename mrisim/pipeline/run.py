@@ -81,7 +81,7 @@ def run(
         out: Folder for files, figures and report; nothing is written without it.
         set: Parameters of the sequence (of every scan of a protocol), SI or text with unit.
         field: Field strength that tissues are looked up at [T]; default: the phantom's own.
-        engine: "bloch" (default) or "epg", as in `simulate`.
+        engine: "bloch" or "epg", as in `simulate`; default: the protocol's, the sequence's, or "bloch".
         pulses: "shaped" (default) or "ideal".
         spoiling: "gradient" (default) or "ideal".
         dtype: "float32" (default) or "float64".
@@ -182,7 +182,8 @@ def _compute(
         refuse_wrong_fits(protocol, (seq for runs in sequences.values() for seq in runs[:1]))
     scans = {}
     for scan in protocol.scans:
-        chosen = {**DEFAULTS, **protocol.simulation, **scan.simulation, **given}
+        wish = _wish(sequences[scan.name][0])
+        chosen = {**DEFAULTS, **wish, **protocol.simulation, **scan.simulation, **given}
         scans[scan.name] = _scan(scan, sequences[scan.name], source, chosen, clock, output)
     with clock.phase("fit", "Fitting maps"):
         maps = _maps(protocol, scans)
@@ -200,8 +201,22 @@ def _compute(
         agreement=agreement,
         findings=_findings(scans),
         seconds=clock.seconds,
-        provenance={"options": {**DEFAULTS, **protocol.simulation, **given}, "versions": versions()},
+        provenance={
+            "options": {**DEFAULTS, **_wished(sequences), **protocol.simulation, **given},
+            "versions": versions(),
+        },
     )
+
+
+def _wish(seq: Sequence) -> dict[str, Any]:
+    """Options that a sequence asks for."""
+    return {key: value for key, value in seq.simulation.items() if key in DEFAULTS}
+
+
+def _wished(sequences: Mapping[str, tuple[Sequence, ...]]) -> dict[str, Any]:
+    """Options that all sequences ask for, where they agree."""
+    wishes = [_wish(runs[0]) for runs in sequences.values()]
+    return wishes[0] if all(wish == wishes[0] for wish in wishes) else {}
 
 
 def _expand(protocol: Protocol, reading: Mapping[str, Any]) -> dict[str, tuple[Sequence, ...]]:

@@ -98,6 +98,7 @@ def _expand(model: SequenceModel, source: Source, system: Scanner, given: Mappin
     sequence = replace(
         sequence, geometry=geometry, parameters=records, timing=timing, recon=recon, source=source.file,
         description=model.description, reference=model.reference,
+        simulation=model.simulation.model_dump(exclude_none=True),
     )  # fmt: skip
     _check_labels(sequence, recon, source)
     return move_to_center(sequence)

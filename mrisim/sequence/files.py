@@ -14,7 +14,7 @@ from mrisim.source import KeyPath, Source, did_you_mean, inside_folder, one_line
 
 MAX_EXTENDS = 8
 _LATER: dict[str, str] = {}  # key → what it will hold
-_BY_NAME = ("parameters", "definitions", "events", "system", "geometry", "recon", "limits")
+_BY_NAME = ("parameters", "definitions", "events", "system", "geometry", "recon", "simulation", "limits")
 
 
 def list_sequences() -> tuple[tuple[str, str, Path], ...]:

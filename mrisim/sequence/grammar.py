@@ -431,6 +431,20 @@ class ExpectModel(Model):
     )
 
 
+class SimulationModel(Model):
+    """How `mrisim run` simulates the sequence; a protocol's wins, and options of a caller over both."""
+
+    engine: Literal["bloch", "epg"] | None = Field(
+        default=None, description="what carries the state of the spins; epg for long trains that dephase"
+    )
+    slab: float | None = Field(
+        default=None,
+        ge=1.0,
+        le=10.0,
+        description="thicknesses of the slice over which spins are sampled; 2.2 if not said",
+    )
+
+
 LIMITS: Any = Field(
     default={},
     description="rules for mrisim check: quantity → at most, at least, below, above, A to B; docs/checking.md",
@@ -457,5 +471,8 @@ class SequenceModel(Model):
     timeline: list[Item] = Field(min_length=1, description="what is played, in order")
     timing: list[TimingModel] = Field(default=[], description="times between anchors that must hold")
     recon: ReconModel | None = Field(default=None, description="how the samples become images")
+    simulation: SimulationModel = Field(
+        default=SimulationModel(), description="how mrisim run simulates it where nothing else is asked for"
+    )
     expect: list[ExpectModel] = Field(default=[], description="closed forms that the signal must reproduce")
     limits: dict[str, Expr | Exprs] = LIMITS

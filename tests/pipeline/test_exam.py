@@ -10,7 +10,7 @@ import pytest
 
 from mrisim.data import Image, ParameterMap, RawData
 from mrisim.io import hdf5
-from mrisim.pipeline.phantoms import FLAT, LAYERS, MARGIN
+from mrisim.pipeline.phantoms import FADE, LAYERS, SLAB
 
 BIAS = 0.01  # of the mean over a tube: slice profile, discrete spins and the fits together
 
@@ -34,7 +34,7 @@ def test_scans_on_one_slab_share_their_isochromats(exam):
     phantom = exam.scans["se"].phantom
     thickness = 5e-3  # of the spin echo
     along = np.asarray(phantom.position)[:, 2]
-    assert np.ptp(along) == pytest.approx(2 * MARGIN * thickness, rel=0.1)
+    assert np.ptp(along) == pytest.approx(SLAB * thickness, rel=0.1)
     assert phantom.sampling.voxel == pytest.approx((2e-3, 2e-3, thickness / LAYERS))
     assert phantom.sampling.isochromats == 3
 
@@ -43,10 +43,10 @@ def test_weights_fade_outside_the_slice(exam):
     phantom, thickness = exam.scans["se"].phantom, 5e-3
     along = np.abs(np.asarray(phantom.position)[:, 2])
     weight = np.asarray(phantom.weight) / np.asarray(phantom.weight).max()
-    np.testing.assert_array_equal(weight[along <= FLAT * thickness], 1.0)
-    half_way = 0.5 * (FLAT + MARGIN) * thickness
+    np.testing.assert_array_equal(weight[along <= (SLAB / 2 - FADE) * thickness], 1.0)
+    half_way = 0.5 * (SLAB - FADE) * thickness
     near = np.abs(along - half_way) < 0.01 * thickness
-    slope = 0.5 * np.pi / (MARGIN - FLAT)  # of the weight half way, per thickness
+    slope = 0.5 * np.pi / FADE  # of the weight half way, per thickness
     np.testing.assert_allclose(weight[near], 0.5, atol=slope * 0.01)
     assert weight.min() < 0.01
 

@@ -39,3 +39,32 @@ def test_maps_of_a_train_with_one_arm_in_eight(tmp_path):
             found = np.squeeze(maps[name].data)[inside]
             assert np.isfinite(found).all()
             assert np.median(found) == pytest.approx(value, rel=0.02 if name == "T2" else 0.01)
+
+
+TWO_LINES = """
+mrisim: 1
+name: pulse
+extends: fid
+simulation: {engine: epg}
+"""
+
+
+def test_a_sequence_says_which_engine_it_wants_and_others_may_overrule_it(tmp_path):
+    """Sequence, protocol, scan, caller: the later wins. `mrisim run mrf_fisp` takes `epg`, which it says."""
+    assert dict(mr.load_sequence("mrf_fisp").simulation) == dict(mr.load_sequence("mrf_bssfp").simulation)
+    assert mr.load_sequence("mrf_fisp").simulation["engine"] == "epg"
+    (tmp_path / "pulse.yaml").write_text(TWO_LINES)
+    exam = "mrisim: 1\nprotocol: exam\nphantom: brain\nscans:\n  a: {sequence: pulse.yaml}\n"
+    (tmp_path / "exam.yaml").write_text(exam + "simulation: {engine: bloch}\n")
+    water = mr.Phantom.from_arrays(position=[[0.0, 0.0, 0.0]], t1=1.0, t2=0.1)
+    own = mr.run(tmp_path / "pulse.yaml", phantom=water)
+    assert own.raw.provenance["engine"] == own.provenance["options"]["engine"] == "epg"
+    assert mr.run(tmp_path / "exam.yaml", phantom=water).raw.provenance["engine"] == "bloch"
+    assert mr.run(tmp_path / "exam.yaml", phantom=water, engine="epg").raw.provenance["engine"] == "epg"
+    assert mr.run(tmp_path / "pulse.yaml", phantom=water, engine="bloch").raw.provenance["engine"] == "bloch"
+
+
+def test_an_engine_that_is_not_there_is_refused_at_its_place(tmp_path):
+    (tmp_path / "pulse.yaml").write_text(TWO_LINES.replace("epg", "magic"))
+    with pytest.raises(mr.SpecError, match=r"pulse\.yaml:5:22: simulation\.engine: must be 'bloch' or 'epg', but is"):
+        mr.load_sequence(tmp_path / "pulse.yaml")
