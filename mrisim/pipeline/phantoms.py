@@ -24,6 +24,7 @@ SLAB = 2.2  # thicknesses of a slab, half of it beyond the center of the outermo
 FADE = 0.35  # thicknesses at its faces in which the weight of spins falls to zero
 LAYERS = 17  # voxels through the thinnest slice, so that crushers turn spins of one voxel by less than a cycle
 ISOCHROMATS, MOST_LAYERED = 3, 31  # per voxel of a layered slice, chosen by the sequence
+SHAPES = 9  # per voxel where a phase graph needs no more of them than tell the shapes of tissues
 FEWEST, MOST = 5, 101  # per voxel of a volume
 MOST_STEPS = 3e10  # isochromats times blocks that a default may cost: minutes
 SLICE = 2  # logical axis
@@ -60,10 +61,13 @@ class PhantomSource:
             return PhantomSource(model=phantom.model, fixed=phantom)
         return PhantomSource(model=phantom, fixed=None, voxel=side)
 
-    def sample(self, seq: Sequence, isochromats: int | None = None, spoiling: str = "gradient") -> Phantom:
+    def sample(
+        self, seq: Sequence, isochromats: int | None = None, spoiling: str = "gradient", engine: str = "bloch"
+    ) -> Phantom:
         """Isochromats on the slab that a sequence excites, voxel by voxel of its image.
 
-        Each voxel, or voxel of a layer of a slice, gets as many as leave few spurious echoes, within reason.
+        Each voxel, or voxel of a layer of a slice, gets as many as leave few spurious echoes, within reason; engine
+        `epg` has none of these.
 
         Raises:
             ConsistencyError: no isochromat there, or a flat phantom for a selective sequence.
@@ -76,6 +80,8 @@ class PhantomSource:
             raise ConsistencyError(Problem("must have a model or isochromats, but has neither", path="phantom"))
         if isochromats is not None:
             return self._at(model, seq, isochromats)
+        if engine == "epg":
+            return self._at(model, seq, SHAPES)
         fewest, most = (ISOCHROMATS, MOST_LAYERED) if _layered(seq) else (FEWEST, MOST)
         phantom = self._at(model, seq, fewest)
         density = judge_density(lower(seq), seq.kspace()[0], phantom, spoiling, resolved=resolves_slices(seq))

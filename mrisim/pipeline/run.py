@@ -261,7 +261,7 @@ def _scan(
         what = scan.name if len(sequences) == 1 else f"{scan.name} {number + 1} of {len(sequences)}"
         with clock.phase("sample", f"{what}: phantom"):
             imaged = with_images(seq) if is_pulseq(scan.sequence) else seq
-            phantom = source.sample(imaged, options["isochromats"], options["spoiling"])
+            phantom = source.sample(imaged, options["isochromats"], options["spoiling"], options["engine"])
         place = None if output is None or options["engine"] != "bloch" else output.checkpoint(scan.name, number)
         chosen |= {"seed": int(options["seed"]) + number, "checkpoint": place}
         if options["engine"] == "bloch":

@@ -25,7 +25,7 @@ from mrisim.program import Program, ReadoutClass
 from mrisim.simulate._graph_encoding import Observed, encode
 
 _SHARE = 0.5  # of the tolerance, for transforms; the rest is left to the phase graph
-_QUADRATURE = 0.05  # of the tolerance, for points in place of a box
+_QUADRATURE = 0.5  # of the tolerance, for points in place of a box at the ends of k-space
 _SAME = 1e-9  # sides and places [m]
 _MOST_POINTS = 48  # along a side
 
