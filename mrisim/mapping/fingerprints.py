@@ -212,9 +212,13 @@ def _signals(
     return weight * signal
 
 
-@lru_cache(maxsize=4)
 def compressed_dictionary(seq: Sequence, slice_profile: bool = True) -> tuple[Dictionary, np.ndarray]:
     """The dictionary of a sequence on its leading singular vectors; and these, (pulses, rank). Kept for the next."""
+    return _kept(seq, slice_profile)
+
+
+@lru_cache(maxsize=4)
+def _kept(seq: Sequence, slice_profile: bool) -> tuple[Dictionary, np.ndarray]:
     return fingerprint_dictionary(seq, slice_profile=slice_profile).compressed(LOST)
 
 
