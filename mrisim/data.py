@@ -133,7 +133,7 @@ class Uptake:
         return (whole[:, last] + 0.5 * (c[:, last] + here) * since).T
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Phantom:
     """Isochromats and their properties; a pytree and a traced argument of the simulation.
 

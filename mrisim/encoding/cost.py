@@ -36,6 +36,10 @@ class Rates:
     factor: float = 10.0e-9  # per spin and term: the split in time
     place: float = 60.0e-9  # per spin and readout class: its place along the axes of the transform
     setup: float = 20.0e-3  # per readout class: split in time, plan
+    step: float = 3.3e-9  # per spin and step: what comes before any encoding
+    gather: float = 0.8e-9  # per row and spin, where runs of near spins are summed
+    column: float = 0.09e-9  # likewise, per pivot and coil
+    run: float = 25.0e-9  # likewise, per run of spins
 
 
 RATES = Rates()
@@ -81,6 +85,26 @@ def matrix_time(readout: ReadoutClass, rows: int, spins: int, coils: int = 1, ra
     """Time of all rows of a class by a matrix [s]; arguments as in `times`."""
     made = _entries(readout, rows * coils) * rates.entry
     return spins * (made + len(readout.delay) * coils * rows * rates.product)
+
+
+def near_time(
+    readout: ReadoutClass, rows: int, spins: int, pivots: int, size: int, coils: int = 1, rates: Rates = RATES
+) -> float:
+    """Time of all rows of a class by runs of near spins [s].
+
+    Args:
+        readout: Class of trains.
+        rows: Trains of this class.
+        spins: Number of spins.
+        pivots: Of the class, as in `near`.
+        size: Spins of a run.
+        coils: Receive coils.
+        rates: Of the machine.
+    """
+    summed = rates.gather + rates.column * pivots * coils + rates.run / size
+    encoded = len(readout.delay) * pivots * coils / size * rates.product
+    made = (pivots + (1 + _EXPANDED * pivots) * len(readout.delay) / size) * rates.entry
+    return spins * (rows * (summed + encoded) + made)
 
 
 def times(

@@ -1,44 +1,181 @@
 """Isochromats that a pulse or the encoding cannot tell apart. Those of the encoding are summed before it.
 
 Within the readouts of a Cartesian scan two spins with the same position along the read direction, the same
-off-resonance and the same T2 make the same samples, wherever else they lie. Spins are sorted so that such a group fills
-whole runs of one size, and each run is encoded once.
+off-resonance and the same T2 make the same samples, wherever else they lie; and those of spins that are merely near are
+combinations of a few (`near`). Spins are sorted so that such a group fills whole runs of one size.
 """
 
 from __future__ import annotations
 
+import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from mrisim._types import Bool, Float, Int
 from mrisim.data import Phantom
+from mrisim.encoding import cost
+from mrisim.encoding.near import Band, expected_pivots
 from mrisim.program import Program
 
 _SIZES = (*range(64, 15, -4), *range(15, 1, -1))
 _MOST_WASTE = 1.15  # spins after filling up, relative to before
+_NEAR_SIZES = (*range(256, 128, -16), *range(128, 15, -8))  # tiles of 4,096 spins hold whole runs of these
+_NEAR_CYCLES = (1 / 16, 1 / 8, 1 / 4, 1 / 2)  # widths of a cell, in cycles of the phase between both ends of a readout
+_EQUAL = 0.01  # of the tolerance: cycles by which places may differ that are equal
+ERROR_OF_RUNS = 0.25  # of the tolerance: relative error of the samples of a run's spins
+_WORTH = 0.95  # of the time, that runs must save
+_LEAST_WORK = 20_000_000  # spins times samples below which the order costs as much as it saves
+_LAST: WeakKeyDictionary[Phantom, tuple[tuple[object, ...], Grouping | None]] = WeakKeyDictionary()
 _PROBE = 10_000  # spins that are looked at first: without a twin among them grouping cannot pay
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Grouping:
-    """An order of the spins in runs of `size` that the encoding cannot tell apart."""
+    """An order of the spins in runs of `size` that the encoding takes together."""
 
     size: int
     order: Int[np.ndarray, " padded"]  # spin at each place; fillers repeat the spin before
     filler: Bool[np.ndarray, " padded"]  # places of no weight
+    band: Band | None = None  # what the spins of a run differ by; None: nothing that a readout can tell
+    pivots: int = 0  # of all readout classes together, about
 
     def arrange(self, phantom: Phantom) -> Phantom:
         """The phantom in this order."""
-        arranged = phantom.take(self.order)
-        return replace(arranged, weight=np.where(self.filler, 0.0, arranged.weight))
+        return self.at(phantom, np.arange(len(self.order)))
+
+    def at(self, phantom: Phantom, places: Int[np.ndarray, " n"]) -> Phantom:
+        """The spins at some places of this order."""
+        taken = phantom.take(self.order[places])
+        return replace(taken, weight=np.where(self.filler[places], 0.0, taken.weight))
 
 
-def group_spins(program: Program, phantom: Phantom, tolerance: float) -> Grouping | None:
+def group_spins(program: Program, phantom: Phantom, tolerance: float, n_coils: int = 0) -> Grouping | None:
     """Grouping that makes the encoding cheaper, or None.
 
-    Spins share a group where no sample's phase or decay differs by more than a quarter of the tolerance.
+    Runs of near spins where that is cheaper (`near`); else spins share a run where no sample's phase or decay differs
+    by more than a quarter of the tolerance, for one uniform coil.
+
+    Args:
+        program: The program.
+        phantom: All spins.
+        tolerance: Relative error of the samples.
+        n_coils: Receive coils; 0 for one uniform coil.
     """
+    if not program.readouts or phantom.n_spins == 0:
+        return None
+    near = near_spins(program, phantom, tolerance, max(1, n_coils))
+    return equal_spins(program, phantom, tolerance) if near is None and n_coils == 0 else near
+
+
+def near_spins(program: Program, phantom: Phantom, tolerance: float, n_coils: int) -> Grouping | None:
+    """Runs of spins that lie near each other along the one read direction; None where that is not cheaper."""
+    work = sum(len(r.delay) * len(r.step) for r in program.readouts) * phantom.n_spins * n_coils
+    direction = _read_direction(program) if work > _LEAST_WORK else None
+    if direction is None:
+        return None
+    place, band = np.asarray(phantom.position) @ direction, _band(phantom, direction)
+    reads = [(len(r.delay), len(r.step), *np.ptp(r.k, axis=0), np.ptp(r.delay)) for r in program.readouts]
+    key = (zlib.crc32(place), band, tuple(reads), program.n_steps, tolerance, n_coils)
+    known, found = _LAST.get(phantom, (None, None))
+    if known != key:
+        found = _in_runs(program, place, band, tolerance, n_coils)
+        _LAST[phantom] = key, found
+    return found
+
+
+def _in_runs(
+    program: Program, place: Float[np.ndarray, " spins"], band: Band, tolerance: float, n_coils: int
+) -> Grouping | None:
+    """Runs of neighbors along the read direction, of the size and the width that take least time."""
+    order = np.argsort(place, kind="stable")
+    place, direction = place[order], np.asarray(band.direction)
+    best, cheapest = None, _WORTH * _time(program, len(place), n_coils)
+    for first, half in _cells(place, program, direction, tolerance):
+        counts, wider = np.diff(first, append=len(place)), replace(band, half_position=half)
+        for size in _NEAR_SIZES:
+            filled = -(-counts // size) * size
+            time = _time(program, int(filled.sum()), n_coils, size, wider, tolerance)
+            if time < cheapest:
+                best, cheapest = (counts, filled, size), time
+    if best is None:
+        return None
+    found = _arranged(np.arange(len(place)), *best)
+    runs = place[found.order].reshape(-1, found.size)
+    half = float(np.abs(runs - runs[:, [middle_of(found.size)]]).max())
+    band = replace(band, half_position=half)
+    pivots = [expected_pivots(band.total(readout), ERROR_OF_RUNS * tolerance) for readout in program.readouts]
+    if None in pivots:  # middle spins lie at a rim of their cells
+        return None
+    return replace(found, order=order[found.order], band=band, pivots=sum(n for n in pivots if n))
+
+
+def middle_of(size: int) -> int:
+    """Place of a run's middle spin in it."""
+    return size // 2
+
+
+def _read_direction(program: Program) -> Float[np.ndarray, " 3"] | None:
+    """Unit vector along which k moves in all readouts; None where there is none, or more than one."""
+    moments = sum((np.asarray(r.k).T @ np.asarray(r.k) for r in program.readouts), np.zeros((3, 3)))
+    strength, directions = np.linalg.eigh(moments)
+    return directions[:, 2] if strength[2] > 0 and strength[1] <= 1e-16 * strength[2] else None
+
+
+def _band(phantom: Phantom, direction: Float[np.ndarray, " 3"]) -> Band:
+    """What all spins differ by, wherever they lie."""
+    df, r2 = precessing(phantom), 1 / np.asarray(phantom.t2)
+    (low, high), (slow, fast) = ((float(v.min()), float(v.max())) for v in (df, r2))
+    return Band(
+        df=0.5 * (low + high),
+        half_df=0.5 * (high - low),
+        r2=0.5 * (slow + fast),
+        half_r2=0.5 * (fast - slow),
+        direction=tuple(float(part) for part in direction),
+        half_position=0.0,
+    )
+
+
+def precessing(phantom: Phantom) -> Float[np.ndarray, " spins"]:
+    """Off-resonance with the place in the Lorentzian line [Hz]."""
+    spread = np.tan(np.pi * np.asarray(phantom.lorentz)) / (2 * np.pi * np.asarray(phantom.t2_prime))
+    return np.asarray(phantom.df) + spread
+
+
+def _cells(
+    place: Float[np.ndarray, " spins"], program: Program, direction: Float[np.ndarray, " 3"], tolerance: float
+) -> Iterator[tuple[Int[np.ndarray, " cells"], float]]:
+    """Cuts of the spins, sorted by place: the first of each cell, and half of the widest [m]."""
+    reach = max(float(np.ptp(np.asarray(readout.k) @ direction)) for readout in program.readouts)
+    equal = np.concatenate([[0], np.flatnonzero(np.diff(place) > _EQUAL * tolerance / reach) + 1])
+    yield equal, 0.5 * float((place[np.append(equal[1:], len(place)) - 1] - place[equal]).max())
+    for cycles in _NEAR_CYCLES:
+        width = cycles / reach
+        edges = np.arange(place[0], place[-1] + width, width)
+        yield np.unique(np.searchsorted(place, edges)[:-1]), 0.5 * width
+
+
+def _time(
+    program: Program, spins: int, n_coils: int, size: int = 0, band: Band | None = None, tolerance: float = 0.0
+) -> float:
+    """Time of all steps and readouts [s]; by matrices where no band is given, infinite where they need many pivots."""
+    total = program.n_steps * spins * cost.RATES.step
+    for readout in program.readouts:
+        rows, pivots = len(readout.step), 1
+        if band is None:
+            total += cost.matrix_time(readout, rows, spins, n_coils)
+            continue
+        pivots = expected_pivots(band.total(readout), ERROR_OF_RUNS * tolerance)
+        if pivots is None:
+            return np.inf
+        total += cost.near_time(readout, rows, spins, pivots, size, n_coils)
+    return total
+
+
+def equal_spins(program: Program, phantom: Phantom, tolerance: float) -> Grouping | None:
+    """Runs of spins that no readout can tell apart; None where there are few."""
     seen = Seen(
         k=np.concatenate([readout.k for readout in program.readouts]),
         longest=max(float(readout.delay.max(initial=0.0)) for readout in program.readouts),
@@ -52,7 +189,7 @@ def group_spins(program: Program, phantom: Phantom, tolerance: float) -> Groupin
     for size in _SIZES:
         filled = -(-counts // size) * size
         if filled.sum() <= _MOST_WASTE * n:
-            return _arranged(group, counts, filled, size)
+            return _arranged(np.argsort(group, kind="stable"), counts, filled, size)
     return None
 
 
@@ -94,9 +231,7 @@ def _keys(seen: Seen, phantom: Phantom, tolerance: float) -> Int[np.ndarray, "sp
     _, strength, directions = np.linalg.svd(seen.k, full_matrices=False)
     directions = directions[strength > 1e-9 * max(strength.max(initial=0.0), 1.0)]
     position = np.asarray(phantom.position) @ directions.T
-    offset = np.asarray(phantom.df) + np.tan(np.pi * np.asarray(phantom.lorentz)) / (
-        2 * np.pi * np.asarray(phantom.t2_prime)
-    )
+    offset = precessing(phantom)
     farthest, longest = max(float(np.abs(seen.k).max(initial=0.0)), 1.0), max(seen.longest, 1e-9)
     columns = [(p, 2 * np.pi * farthest) for p in position.T]
     columns += [(offset, 2 * np.pi * longest), (1 / np.asarray(phantom.t2), longest)]
@@ -119,10 +254,15 @@ def _steps(values: Float[np.ndarray, " spins"], step: float) -> Int[np.ndarray, 
     return np.round(np.clip(values / step, -9e18, 9e18)).astype(np.int64)
 
 
-def _arranged(group: np.ndarray, counts: np.ndarray, filled: np.ndarray, size: int) -> Grouping:
-    by_group = np.argsort(group, kind="stable")
+def _arranged(
+    by_group: Int[np.ndarray, " spins"],
+    counts: Int[np.ndarray, " groups"],
+    filled: Int[np.ndarray, " groups"],
+    size: int,
+) -> Grouping:
+    """Spins, given group after group, in whole runs."""
     start = np.concatenate([[0], np.cumsum(filled)])[:-1]
-    within = np.arange(len(group)) - np.repeat(np.concatenate([[0], np.cumsum(counts)])[:-1], counts)
+    within = np.arange(len(by_group)) - np.repeat(np.concatenate([[0], np.cumsum(counts)])[:-1], counts)
     place = np.repeat(start, counts) + within
     order = np.full(int(filled.sum()), -1)
     order[place] = by_group

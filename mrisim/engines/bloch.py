@@ -48,7 +48,7 @@ class Extra(NamedTuple):
 
 
 class Shared(NamedTuple):
-    """The few different precessions of a segment of steps."""
+    """The few different precessions of a segment of steps, or those up to its readouts."""
 
     which: Int[Array, " steps"]
     duration: Float[Array, " different"]
@@ -71,6 +71,7 @@ class Steps(NamedTuple):
     weighting: Float[Array, "steps 6"] | None = None  # b-matrix of the readout, off-diagonal parts twice [1e9 s/m²]
     echo_only: Bool[Array, " steps"] | None = None  # whether the pulse passes nothing but the mirrored phase
     shared: Shared | None = None  # where the segment repeats its precessions, and tissue does not change
+    seen: Shared | None = None  # where it repeats those from the start of a step to its readout
 
 
 def _library(tree: object):
@@ -112,16 +113,28 @@ def place_steps(steps: StepTable, pulses: PulseTable, spoil: bool, dtype: np.dty
 def share_precessions(steps: StepTable, dtype: np.dtype) -> Shared | None:
     """The different precessions of a segment of steps; None where they are many.
 
-    Their number is a power of two, the last one repeated, so that a sweep compiles once.
-
     Args:
         steps: The segment, on the host.
         dtype: Precision of the device.
     """
-    table = np.column_stack([steps.duration, steps.moment])
+    return _share(steps.duration, steps.moment, dtype)
+
+
+def share_observations(steps: StepTable, dtype: np.dtype) -> Shared | None:
+    """The different precessions up to the readouts of a segment of steps; None where they are many."""
+    return _share(steps.readout_delay, steps.readout_moment, dtype)
+
+
+def _share(
+    duration: Float[np.ndarray, " steps"], moment: Float[np.ndarray, "steps 3"], dtype: np.dtype
+) -> Shared | None:
+    """Their number is a power of two, the last one repeated, so that a sweep compiles once; few steps share nothing."""
+    if len(duration) < 4 * _MOST_SHARED:
+        return None
+    table = np.column_stack([duration, moment])
     different, which = np.unique(table, axis=0, return_inverse=True)
     size = 1 << (len(different) - 1).bit_length()
-    if size > min(_MOST_SHARED, len(table) // 4):
+    if size > _MOST_SHARED:
         return None
     different = np.pad(different, ((0, size - len(different)), (0, 0)), mode="edge")
     moment = split(different[:, 1:], dtype)
@@ -355,19 +368,41 @@ def _precessed(m: State, turn: Complex[Array, " spins"], recovered: Float[Array,
     return m[0] * turn, m[1] + (1 - m[1]) * recovered
 
 
-def observe(m: State, step: Steps, spins: Spins) -> Complex[Array, " spins"]:
-    """Weighted transverse magnetisation at the first sample of the step's readout."""
-    phase = product(step.readout_moment, spins.position) + spins.df * step.delay
-    scale = bloch.decay(step.delay * spins.r2) * spins.weight
+def observe(m: State, step: Steps, spins: Spins, turn: Complex[Array, " spins"] | None = None) -> Array:
+    """Weighted transverse magnetisation at the first sample of the step's readout: spins.
+
+    Args:
+        m: Magnetisation at the start of the precession.
+        step: The step.
+        spins: The chunk.
+        turn: What the precession up to there does, where it is known.
+    """
+    if turn is None:
+        turn = _observed(step.delay, step.readout_moment, spins)
+    scale = None
     if step.extra is not None:
-        scale = scale * bloch.decay(step.extra.seen[spins.curve])
+        scale = bloch.decay(step.extra.seen[spins.curve])
     if step.weighting is not None and spins.diffusion is not None:
-        scale = scale * bloch.decay(jnp.sum(step.weighting[:, None] * spins.diffusion, axis=0))
-    return m[0] * phasor(-phase, scale)
+        weighted = bloch.decay(jnp.sum(step.weighting[:, None] * spins.diffusion, axis=0))
+        scale = weighted if scale is None else scale * weighted
+    return m[0] * (turn if scale is None else turn * scale)
+
+
+def _observed(delay: Array, moment: Split, spins: Spins) -> Complex[Array, " spins"]:
+    phase = product(moment, spins.position) + spins.df * delay
+    return phasor(-phase, bloch.decay(delay * spins.r2) * spins.weight)
 
 
 def _through_pulse(m: State, step: Steps, propagators: Array) -> State:
     return jax.lax.cond(step.pulse >= 0, lambda m: apply_pulse(m, step, propagators), lambda m: m, m)
+
+
+class Table(NamedTuple):
+    """What the different precessions of a segment do to every spin."""
+
+    turn: Complex[Array, "different spins"] | None
+    recovered: Float[Array, "different spins"] | None
+    seen: Complex[Array, "observed spins"] | None  # up to the readouts, with weights
 
 
 @jax.jit
@@ -378,27 +413,50 @@ def evolve(
 
     For a gradient, the state before each step is remembered and the rest of the step is computed again.
     """
-    table = None if steps.shared is None else _table(steps.shared, spins)
+    return evolve_rows(m, rows_of(steps), table_of(steps, spins), propagators, spins)
+
+
+def rows_of(steps: Steps) -> Steps:
+    """Steps with nothing that is not one of each; what is shared is a row of the table."""
+    shared, seen = (None if part is None else part.which for part in (steps.shared, steps.seen))
+    return steps._replace(shared=shared, seen=seen)
+
+
+def table_of(steps: Steps, spins: Spins) -> Table:
+    """What the different precessions of a segment do."""
+    turn, recovered, seen = None, None, None
+    if steps.shared is not None:
+
+        def one(row: tuple[Array, Split]) -> tuple[Array, Array]:
+            return bloch.precession(*row, spins.position, spins.df, spins.r1, spins.r2)
+
+        turn, recovered = jax.lax.map(one, (steps.shared.duration, steps.shared.moment))
+    if steps.seen is not None:
+        seen = jax.lax.map(lambda row: _observed(*row, spins), (steps.seen.duration, steps.seen.moment))
+    return Table(turn, recovered, seen)
+
+
+def evolve_rows(
+    m: State, rows: Steps, table: Table, propagators: Float[Array, "pulses 4 3 spins"], spins: Spins
+) -> tuple[State, Complex[Array, "steps spins"]]:
+    """As `evolve`, for some of a segment's steps, from `rows_of` and `table_of`."""
+
+    def row(part: Array | None, number: Array) -> Array | None:
+        return None if part is None else jax.lax.dynamic_index_in_dim(part, number, keepdims=False)
 
     def body(m, step):
         m = _through_pulse(m, step, propagators)
-        emitted = jax.lax.cond(step.readout, lambda m: observe(m, step, spins), lambda m: jnp.zeros_like(m[0]), m)
-        if table is None:
+        emitted = jax.lax.cond(
+            step.readout,
+            lambda m: observe(m, step, spins, row(table.seen, step.seen)),
+            lambda m: jnp.zeros_like(m[0]),
+            m,
+        )
+        if table.turn is None:
             return precess(m, step, spins), emitted
-        row = (jax.lax.dynamic_index_in_dim(part, step.shared, keepdims=False) for part in table)
-        return _precessed(m, *row), emitted
+        return _precessed(m, row(table.turn, step.shared), row(table.recovered, step.shared)), emitted
 
-    rows = steps if steps.shared is None else steps._replace(shared=steps.shared.which)
     return jax.lax.scan(jax.checkpoint(body, prevent_cse=False), m, rows)
-
-
-def _table(shared: Shared, spins: Spins) -> tuple[Complex[Array, "different spins"], Float[Array, "different spins"]]:
-    """Each of the different precessions, for every spin."""
-
-    def one(row: tuple[Array, Split]) -> tuple[Array, Array]:
-        return bloch.precession(*row, spins.position, spins.df, spins.r1, spins.r2)
-
-    return jax.lax.map(one, (shared.duration, shared.moment))
 
 
 @jax.jit

@@ -20,13 +20,14 @@ import numpy as np
 
 from mrisim._types import Array, Complex, Float, Int
 from mrisim.data import Phantom
+from mrisim.encoding.grouping import Grouping
 from mrisim.engines import bloch
 from mrisim.program import Program, StepTable
 from mrisim.simulate import hosts
 from mrisim.simulate._checkpoint import Checkpoint
 from mrisim.simulate._memory import LARGEST_CHUNK, LARGEST_TILE, SEGMENT, SMALLEST_CHUNK, Plan
 from mrisim.simulate._propagators import Pulse, chunk_propagators, prepare_pulses
-from mrisim.simulate._tiles import Group, groups_of, rows_of, run_segment
+from mrisim.simulate._tiles import Group, Near, View, Where, groups_of, rows_of, run_segment, views_of
 from mrisim.simulate._trains import Trains
 from mrisim.simulate.pathway import Pathway
 
@@ -45,7 +46,8 @@ class Segment:
 
     steps: bloch.Steps
     groups: tuple[Group, ...]
-    where: tuple[Int[np.ndarray, "readouts rows samples"], ...]  # of each group; n_samples for nowhere
+    views: tuple[View, ...]
+    where: tuple[Where, ...]  # of each group, of the views' ones likewise
     kept: Int[np.ndarray, " kept"]  # steps whose magnetisation is handed over
     rows: tuple[tuple[int, np.ndarray], ...]  # of them, in order: readout class, and rows of that class
     _placed: dict[Any, Segment] = field(default_factory=dict)
@@ -55,7 +57,12 @@ class Segment:
         if device not in self._placed:
             put = partial(jax.device_put, device=device)
             self._placed[device] = replace(
-                self, steps=put(self.steps), groups=put(self.groups), kept=put(self.kept), _placed={}
+                self,
+                steps=put(self.steps),
+                groups=put(self.groups),
+                views=put(self.views),
+                kept=put(self.kept),
+                _placed={},
             )
         return self._placed[device]
 
@@ -68,12 +75,28 @@ class Work:
     segments: tuple[Segment, ...]
     pulses: tuple[Pulse, ...]
     tolerance: float
-    run: int  # neighboring spins that the encoding cannot tell apart
+    grouping: Grouping | None  # order in which chunks are cut from the spins; None: as they are
     size: int  # spins of a chunk
     tile: int  # spins that go through together
     dtype: np.dtype
+    n_places: int  # spins, fillers of runs included
     changes: bool = False  # whether a contrast agent changes tissue
     weighted: bool = False  # whether diffusion is weighted
+
+    @property
+    def run(self) -> int:
+        """Neighboring spins that the encoding takes together."""
+        return 1 if self.grouping is None else self.grouping.size
+
+    @property
+    def near(self) -> bool:
+        """Whether those are near, and not equal."""
+        return self.grouping is not None and self.grouping.band is not None
+
+    def rows(self, places: Int[np.ndarray, " size"]) -> Int[np.ndarray, " size"]:
+        """Spins at some places; of those beyond the last, the last."""
+        inside = np.minimum(places, self.n_places - 1)
+        return inside if self.grouping is None else self.grouping.order[inside]
 
 
 def largest_chunk() -> int:
@@ -100,7 +123,7 @@ def prepare(
     tolerance: float,
     dtype: np.dtype,
     size: int,
-    run: int = 1,
+    grouping: Grouping | None = None,
     transformed: tuple[int, ...] = (),
     extra: bloch.Extra | None = None,
     pathway: Pathway | None = None,
@@ -109,21 +132,22 @@ def prepare(
 
     Args:
         program: The program.
-        phantom: All spins, in the order in which chunks are cut from them.
+        phantom: All spins.
         spoil: Whether spoiling is ideal.
         tolerance: As in `simulate`.
         dtype: Precision of the device.
         size: Spins of a chunk, from `chunk_size`.
-        run: Neighboring spins that the encoding cannot tell apart.
+        grouping: Order in which chunks are cut from the spins; None: as they are.
         transformed: Readout classes that are encoded after all chunks.
         extra: What a contrast agent adds in each step.
         pathway: Along which diffusion acts.
     """
     same = extra is None and pathway is None and program.n_samples <= _REMEMBERED
-    key = (spoil, np.dtype(dtype), transformed)
+    near = None if grouping is None or grouping.band is None else Near(grouping.band, tolerance)
+    key = (spoil, np.dtype(dtype), transformed, near)
     last, segments = _SEGMENTS.get(program, (None, ())) if same else (None, ())
     if last != key:
-        segments = tuple(_cut_segments(program, spoil, dtype, transformed, extra, pathway))
+        segments = tuple(_cut_segments(program, spoil, dtype, transformed, near, extra, pathway))
         if same:
             _SEGMENTS[program] = key, segments
     with precision(dtype):
@@ -133,9 +157,10 @@ def prepare(
         segments=segments,
         pulses=pulses,
         tolerance=tolerance,
-        run=run,
+        grouping=grouping,
         size=size,
-        tile=tile_size(size, run),
+        n_places=phantom.n_spins if grouping is None else len(grouping.order),
+        tile=tile_size(size, 1 if grouping is None else grouping.size),
         dtype=np.dtype(dtype),
         changes=extra is not None,
         weighted=pathway is not None,
@@ -147,6 +172,7 @@ def _cut_segments(
     spoil: bool,
     dtype: np.dtype,
     transformed: tuple[int, ...],
+    near: Near | None,
     extra: bloch.Extra | None,
     pathway: Pathway | None,
 ) -> Iterator[Segment]:
@@ -154,6 +180,7 @@ def _cut_segments(
     for start in range(0, program.n_steps, length):
         rows = slice_steps(program.steps, start, length)
         steps = bloch.place_steps(rows, program.pulses, spoil, dtype)
+        steps = steps._replace(seen=bloch.share_observations(rows, dtype))
         if extra is None:
             steps = steps._replace(shared=bloch.share_precessions(rows, dtype))
         else:
@@ -161,13 +188,18 @@ def _cut_segments(
         if pathway is not None:
             only = _cut(pathway.echo_only[:, None], start, length, np.dtype(bool))[:, 0]
             steps = steps._replace(weighting=_cut(pathway.weighting, start, length, dtype), echo_only=only)
-        pairs = list(groups_of(program, start, start + length, dtype, transformed))
+        groups, views, places = (), (), ()
+        if near is None:
+            groups, places = groups_of(program, start, start + length, dtype, transformed)
+        else:
+            views, places = views_of(program, start, start + length, dtype, near)
         whole = [part for part in rows_of(program, start, start + length) if part[0] in transformed]
         kept = np.concatenate([np.zeros(0, np.int32), *(steps for _, steps, _ in whole)]).astype(np.int32)
         yield Segment(
             steps=steps,
-            groups=tuple(group for group, _ in pairs),
-            where=tuple(where for _, where in pairs),
+            groups=groups,
+            views=views,
+            where=places,
             kept=kept,
             rows=tuple((index, chosen) for index, _, chosen in whole),
         )
@@ -209,9 +241,9 @@ def _round_up(n: int, step: int) -> int:
 def chunk_size(n_spins: int, largest: int, run: int) -> int:
     """Spins of a chunk: whole runs, whole tiles, and a multiple of what a processor takes at a time.
 
-    Eight chunks where that leaves each some thousand spins, so that many cores have work; the number of cores does
-    not count, so that it changes no result. Few sizes exist, so that similar phantoms share a compilation. XLA's loops
-    over 4095 spins take fifteen times longer than those over 4096.
+    Four chunks where that leaves each some thousand spins, eight where it leaves four times as many, so that many cores
+    have work; the number of cores does not count, so that it changes no result. Few sizes exist, so that similar
+    phantoms share a compilation. XLA's loops over 4095 spins take fifteen times longer than those over 4096.
 
     Args:
         n_spins: All spins.
@@ -220,9 +252,9 @@ def chunk_size(n_spins: int, largest: int, run: int) -> int:
 
     Example:
         >>> [chunk_size(n, 32768, 1) for n in (3, 1000, 10_000, 100_000, 1_000_000)]
-        [128, 1024, 5184, 12992, 32768]
+        [128, 1024, 5184, 17856, 32768]
     """
-    count = min(_FEW, max(1, n_spins // _LEAST))
+    count = max(1, min(_FEW // 2, n_spins // _LEAST), min(_FEW, n_spins // (4 * _LEAST)))
     size = max(SMALLEST_CHUNK, -(-n_spins // count))
     octave = 1 << (size - 1).bit_length()
     size = octave if octave <= _LEAST // 2 else _round_up(size, octave // 32)
@@ -234,38 +266,42 @@ def chunk_size(n_spins: int, largest: int, run: int) -> int:
 
 
 def tile_size(chunk: int, run: int) -> int:
-    """Spins of a tile: whole runs, an even share of the chunk; on another device than a CPU all of it."""
+    """Spins of a tile: whole runs, an even share of the chunk; on another device than a CPU all of it.
+
+    Twice as many where spins come in runs, because no matrix has to stay in the cache.
+    """
     step = math.lcm(run, _LANES)
-    count = -(-chunk // LARGEST_TILE) if jax.default_backend() == "cpu" else 1
+    count = -(-chunk // (LARGEST_TILE if run == 1 else 2 * LARGEST_TILE)) if jax.default_backend() == "cpu" else 1
     return max(step, chunk // count // step * step)
 
 
 def chunk_places(start: int, work: Work) -> Int[np.ndarray, " size"]:
-    """Spins of a chunk: of a tile's runs that the encoding cannot tell apart all first members, all second ones, …"""
-    places = np.arange(start, start + work.size).reshape(-1, work.tile // work.run, work.run)
-    return places.swapaxes(1, 2).reshape(-1)
+    """Places of a chunk; where runs are of equal spins, of a tile's runs all first members, all second ones, …"""
+    places = np.arange(start, start + work.size)
+    return places if work.near else places.reshape(-1, work.tile // work.run, work.run).swapaxes(1, 2).reshape(-1)
 
 
-def cut_chunk(phantom: Phantom, places: Int[np.ndarray, " size"]) -> Phantom:
-    """Those spins; places beyond the last hold spins of no weight."""
-    inside = places < phantom.n_spins
-    chunk = phantom.take(np.where(inside, places, phantom.n_spins - 1))
-    return replace(chunk, weight=np.where(inside, chunk.weight, 0.0))
+def cut_chunk(work: Work, phantom: Phantom, places: Int[np.ndarray, " size"]) -> Phantom:
+    """The spins at those places; fillers of runs and places beyond the last hold spins of no weight."""
+    chunk = phantom.take(work.rows(places))
+    empty = places >= work.n_places
+    if work.grouping is not None:
+        empty |= work.grouping.filler[np.minimum(places, work.n_places - 1)]
+    return replace(chunk, weight=np.where(empty, 0.0, chunk.weight))
 
 
 def place_chunk(
     work: Work, phantom: Phantom, places: Int[np.ndarray, " size"]
 ) -> tuple[bloch.Spins, Float[Array, "pulses 4 3 spins"]]:
     """The spins at some places on the device, and what pulses do to them."""
-    chunk = cut_chunk(phantom, places)
+    chunk = cut_chunk(work, phantom, places)
     placed = bloch.place_spins(chunk, work.dtype)
     if work.changes:
         placed = placed._replace(curve=np.asarray(chunk.curve, dtype=np.int32))
     if work.weighted:
         placed = placed._replace(diffusion=(chunk.diffusion_tensors().T * 1e9).astype(work.dtype))
-    rows = np.minimum(places, phantom.n_spins - 1)
     spins = jax.device_put(placed)
-    return spins, chunk_propagators(work.pulses, chunk, rows, placed, spins, work.tolerance)
+    return spins, chunk_propagators(work.pulses, chunk, work.rows(places), placed, spins, work.tolerance)
 
 
 def run_chunk(
@@ -293,7 +329,7 @@ def run_chunk(
             if stop is not None and stop.is_set():
                 break
             state, found, emitted = run_segment(
-                state, spins, coils, propagators, segment.steps, segment.groups, segment.kept,
+                state, spins, coils, propagators, segment.steps, segment.groups, segment.views, segment.kept,
                 tile=work.tile, run=work.run,
             )  # fmt: skip
             for where, samples in zip(segment.where, found, strict=True):
@@ -305,7 +341,7 @@ def run_chunk(
 
 def _add(
     signal: Complex[np.ndarray, "coils samples"],
-    where: Int[np.ndarray, "readouts rows samples"],
+    where: Where,
     samples: Complex[np.ndarray, "readouts coils rows samples"],
 ) -> None:
     """Add samples where they belong."""
@@ -351,7 +387,7 @@ def run_chunks(
 
     def one(start: int) -> np.ndarray:
         places = chunk_places(start, work)
-        rows = np.minimum(places, phantom.n_spins - 1)
+        rows = work.rows(places)
         coils = None if sensitivity is None else sensitivity[:, rows]
         state = None if initial is None else initial[rows]
         turn = start // work.size % len(devices)
@@ -360,7 +396,7 @@ def run_chunks(
 
     if sums.done:
         advance(sums.done)
-    starts = chunk_starts(phantom.n_spins, work.size)
+    starts = chunk_starts(work.n_places, work.size)
     signature = (*_signature(work, n_coils, initial is not None), trains and trains.classes)
     try:
         for part in _in_order(one, starts[sums.done :], layout.workers, signature not in _COMPILED):
@@ -424,5 +460,7 @@ def _in_order(
 def _signature(work: Work, n_coils: int, started: bool) -> tuple[object, ...]:
     """What compilations of a chunk depend on."""
     pulses = tuple((len(p.placed.blocks), p.table is None or p.table.shape) for p in work.pulses)
-    segments = {str(jax.tree.map(np.shape, (s.steps.pulse, s.steps.shared, s.groups, s.kept))) for s in work.segments}
-    return (work.size, work.tile, work.run, str(work.dtype), n_coils, started, pulses, frozenset(segments))
+    segments = {
+        str(jax.tree.map(np.shape, (s.steps.pulse, s.steps.shared, s.groups, s.views, s.kept))) for s in work.segments
+    }
+    return (work.size, work.tile, work.run, work.near, str(work.dtype), n_coils, started, pulses, frozenset(segments))

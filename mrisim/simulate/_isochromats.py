@@ -10,7 +10,7 @@ import numpy as np
 
 from mrisim._types import Complex, Float
 from mrisim.data import Phantom
-from mrisim.encoding.grouping import group_spins
+from mrisim.encoding.grouping import Grouping, group_spins
 from mrisim.engines import bloch
 from mrisim.physics.coils import CoilArray
 from mrisim.program import Program
@@ -62,14 +62,14 @@ def run_isochromats(setting: Setting) -> Found:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Job:
-    """A program and its spins, in the order in which they are summed."""
+    """A program and its spins."""
 
     spins: Phantom
     sensitivity: Complex[np.ndarray, "coils spins"] | None
     start: Float[np.ndarray, "spins 3"] | None
     spoil: bool
     layout: Plan
-    run: int  # neighboring spins that the encoding cannot tell apart
+    grouping: Grouping | None  # order in which spins are summed; None: as they are
     program: Program
     tolerance: float
     dtype: np.dtype
@@ -80,12 +80,15 @@ class _Job:
     @cached_property
     def trains(self) -> Trains | None:
         """Trains that are encoded after all chunks."""
+        if self.run > 1 and self.grouping is not None and self.grouping.band is not None:
+            return None
         spins, coils = self.spins, self.sensitivity
-        starts, n = _chunks.chunk_starts(spins.n_spins, self.size), spins.n_spins
-        if self.run > 1 or sum(min(self.size, n - s) for s in starts) < n:
+        starts = _chunks.chunk_starts(self.n_places, self.size)
+        if self.run > 1 or len(starts) * self.size < self.n_places:
             places = np.concatenate([np.zeros(0, int), *(np.arange(s, s + self.size, self.run) for s in starts)])
-            places = places[places < n]
-            spins, coils = spins.take(places), None if coils is None else coils[:, places]
+            rows = places[places < self.n_places]
+            rows = rows if self.grouping is None else self.grouping.order[rows]
+            spins, coils = spins.take(rows), None if coils is None else coils[:, rows]
         found = Trains.of(
             self.program,
             spins,
@@ -100,9 +103,19 @@ class _Job:
         return found if found.classes else None
 
     @property
+    def run(self) -> int:
+        """Neighboring spins that the encoding takes together."""
+        return 1 if self.grouping is None else self.grouping.size
+
+    @property
+    def n_places(self) -> int:
+        """Spins, fillers of runs included."""
+        return self.spins.n_spins if self.grouping is None else len(self.grouping.order)
+
+    @property
     def size(self) -> int:
         """Spins of a chunk."""
-        return _chunks.chunk_size(self.spins.n_spins, self.layout.chunk, self.run)
+        return _chunks.chunk_size(self.n_places, self.layout.chunk, self.run)
 
     @cached_property
     def work(self) -> _chunks.Work:
@@ -114,7 +127,7 @@ class _Job:
             self.tolerance,
             self.dtype,
             self.size,
-            self.run,
+            self.grouping,
             classes,
             self.extra, self.pathway,
         )  # fmt: skip
@@ -123,29 +136,27 @@ class _Job:
     def key(self) -> str:
         """What the sum depends on."""
         given = (self.program, self.spins, self.sensitivity, self.start, self.extra, self.pathway)
+        order = None if self.grouping is None else (self.run, self.grouping.order, str(self.grouping.band))
         parts = (*given, self.spoil, self.tolerance, str(self.dtype))
-        return digest(parts, self.run, jax.__version__, jax.default_backend(), jax.process_count(), jax.process_index())
+        return digest(parts, order, jax.__version__, jax.default_backend(), jax.process_count(), jax.process_index())
 
 
 def _job(setting: Setting) -> _Job:
-    """Put spins that the encoding cannot tell apart side by side, and find a chunk that the memory holds."""
+    """Find the order of the spins that makes their encoding cheap, and a chunk that the memory holds."""
     program, phantom, receivers = setting.program, setting.phantom, setting.receivers
     sensitivity = receivers.sensitivity(np.asarray(phantom.position)) if isinstance(receivers, CoilArray) else receivers
-    start, spins, run = setting.initial, phantom, 1
-    grouping = group_spins(program, phantom, setting.tolerance) if sensitivity is None and program.readouts else None
-    if grouping is not None:
-        spins, run = grouping.arrange(phantom), grouping.size
-        start = None if start is None else start[grouping.order]
     n_coils = 1 if sensitivity is None else sensitivity.shape[0]
     workers, largest = _chunks.worker_count(), _chunks.largest_chunk()
-    layout = plan(program, phantom.n_spins, n_coils, setting.dtype.itemsize, setting.budget, workers, largest)
+    grouping = group_spins(program, phantom, setting.tolerance, 0 if sensitivity is None else n_coils)
+    sums = 0.0 if grouping is None else grouping.pivots / grouping.size
+    layout = plan(program, phantom.n_spins, n_coils, setting.dtype.itemsize, setting.budget, workers, largest, sums)
     return _Job(
-        spins=spins,
+        spins=phantom,
         sensitivity=sensitivity,
-        start=start,
+        start=setting.initial,
         spoil=setting.spoil,
         layout=layout,
-        run=run,
+        grouping=grouping,
         program=program,
         tolerance=setting.tolerance,
         dtype=setting.dtype,
@@ -156,7 +167,7 @@ def _summed(job: _Job, kept: Checkpoint | None, progress: Progress) -> Complex[n
     """Sum over all chunks."""
     taken = job.trains.size if job.trains else 0
     STORE.resize(min(job.layout.store, max(0, job.layout.left - taken)))
-    n_chunks = len(_chunks.chunk_starts(job.spins.n_spins, job.size))
+    n_chunks = len(_chunks.chunk_starts(job.n_places, job.size))
     with advancer(progress, n_chunks) as advance:
         return _chunks.run_chunks(
             job.work, job.spins, job.sensitivity, job.start, job.layout, advance, kept, job.trains

@@ -79,12 +79,13 @@ class Plan:
     left: int  # bytes of the budget beyond the need; what else is kept is taken from them, and from the store
 
 
-def _bytes_per_spin(program: Program, n_coils: int, itemsize: int) -> tuple[int, int]:
+def _bytes_per_spin(program: Program, n_coils: int, itemsize: int, sums: float) -> tuple[int, int]:
     """Working memory of one spin: of a chunk (propagators, state, what is handed over), and of a tile (the rest)."""
     n_pulses = max(1, len(program.pulses.waveform))
     longest = min(SAMPLE_BLOCK, max((r.delay.shape[0] for r in program.readouts), default=1))
     steps = min(SEGMENT, program.n_steps)
-    chunk = 12 * (n_pulses + 4) + 2 * n_coils + 32
+    runs = sums * (4 * steps * n_coils + 10 * longest)
+    chunk = int(12 * (n_pulses + 4) + 2 * n_coils + 32 + runs)
     tile = 4 * steps + 6 * longest + 12 * n_pulses + 32
     return chunk * itemsize, tile * itemsize
 
@@ -98,15 +99,32 @@ def _largest(program: Program, n_coils: int, largest: int) -> int:
 
 
 def plan(
-    program: Program, n_spins: int, n_coils: int, itemsize: int, budget: int | None, workers: int, largest: int
+    program: Program,
+    n_spins: int,
+    n_coils: int,
+    itemsize: int,
+    budget: int | None,
+    workers: int,
+    largest: int,
+    sums: float = 0.0,
 ) -> Plan:
     """Chunk size for a budget.
+
+    Args:
+        program: The program.
+        n_spins: Number of spins.
+        n_coils: Number of coils.
+        itemsize: Bytes of a number.
+        budget: Bytes; None for half of what is free.
+        workers: Chunks that may go side by side.
+        largest: Spins that a chunk may have.
+        sums: Per spin, step and coil, where runs of spins are encoded together.
 
     Raises:
         ResourceError: not even the smallest chunk fits; the message states the need.
     """
     budget = default_budget() if budget is None else budget
-    per_spin, per_tile = _bytes_per_spin(program, n_coils, itemsize)
+    per_spin, per_tile = _bytes_per_spin(program, n_coils, itemsize, sums)
     fixed = n_spins * _BYTES_ON_HOST + program.n_samples * (n_coils * 16 * 4 + 64) + program.n_steps * 200
     chunk = min(_largest(program, n_coils, largest), _bucket(n_spins))
 

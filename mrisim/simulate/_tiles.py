@@ -5,8 +5,8 @@ Memory is taken once per call and not once per tile: fresh pages would cost as m
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any, NamedTuple
 
@@ -15,14 +15,26 @@ import jax.numpy as jnp
 import numpy as np
 
 from mrisim._types import Array, Complex, Float, Int
-from mrisim.encoding import matrix
+from mrisim.encoding import matrix, near
+from mrisim.encoding.grouping import ERROR_OF_RUNS, middle_of
+from mrisim.encoding.near import Band
 from mrisim.engines import bloch
+from mrisim.physics.phase import Split
 from mrisim.program import Program, ReadoutClass
 from mrisim.simulate._memory import SAMPLE_BLOCK
 
 # A third off the time of a step where the processor has such registers; and chunks run side by side, so that none is
 # split over threads, which would wait for each other at every step.
+_STEPS_SUMMED = 40  # at most, at a time
 _OPTIONS = {"xla_cpu_prefer_vector_width": 512, "xla_cpu_multi_thread_eigen": False}
+
+
+@dataclass(frozen=True)
+class Near:
+    """How readouts of runs of near spins are encoded."""
+
+    band: Band
+    tolerance: float  # as in `simulate`
 
 
 class Group(NamedTuple):
@@ -32,10 +44,27 @@ class Group(NamedTuple):
     train: matrix.Train  # with a leading axis of readouts
 
 
+class MixedGroup(NamedTuple):
+    """The same for runs of near spins."""
+
+    rows: Int[Array, "readouts rows"]  # of the segment's steps
+    mixed: near.Mixed  # with a leading axis of readouts
+
+
+class View(NamedTuple):
+    """What is summed over the runs of near spins in a segment, and the readouts that follow from it."""
+
+    pivots: near.Pivots
+    groups: tuple[MixedGroup, ...]
+
+
+Where = Int[np.ndarray, "readouts rows samples"]  # where samples belong; n_samples stands for nowhere
+
+
 def groups_of(
     program: Program, start: int, stop: int, dtype: np.dtype, without: tuple[int, ...]
-) -> Iterator[tuple[Group, Int[np.ndarray, "readouts rows samples"]]]:
-    """Readouts of some steps by shape, and where their samples belong; n_samples stands for nowhere.
+) -> tuple[tuple[Group, ...], tuple[Where, ...]]:
+    """Readouts of some steps by shape, and where the samples of each group belong.
 
     Args:
         program: The program.
@@ -43,21 +72,60 @@ def groups_of(
         dtype: Precision of the device.
         without: Readout classes that are encoded elsewhere.
     """
-    alike: dict[Any, list[tuple[np.ndarray, matrix.Train, np.ndarray]]] = {}
+    parts = [part for part in _parts(program, start, stop) if part.index not in without]
+    found = list(_alike([(part, matrix.place_train(part.readout, dtype)) for part in parts]))
+    return tuple(Group(rows, train) for rows, train, _ in found), tuple(where for *_, where in found)
+
+
+def views_of(
+    program: Program, start: int, stop: int, dtype: np.dtype, runs: Near
+) -> tuple[tuple[View, ...], tuple[Where, ...]]:
+    """The same for runs of near spins; readouts whose pivots agree share a view."""
+    shared: dict[bytes, list[tuple[_Part, near.Pivots, near.Mixed]]] = {}
+    for part in _parts(program, start, stop):
+        pivots, mixed = near.place_pivots(part.readout, runs.band, ERROR_OF_RUNS * runs.tolerance, dtype)
+        key = b"|".join(np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(pivots))
+        shared.setdefault(key, []).append((part, pivots, mixed))
+    views, where = [], []
+    for members in shared.values():
+        found = list(_alike([(part, mixed) for part, _, mixed in members]))
+        views.append(View(members[0][1], tuple(MixedGroup(rows, mixed) for rows, mixed, _ in found)))
+        where += [places for *_, places in found]
+    return tuple(views), tuple(where)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Part:
+    """Samples of a readout class, as many as one encoder holds, in some steps."""
+
+    index: int  # of the class
+    readout: ReadoutClass
+    rows: Int[np.ndarray, " rows"]  # those steps, the last one repeated
+    where: Int[np.ndarray, "rows samples"]
+
+
+def _parts(program: Program, start: int, stop: int) -> Iterator[_Part]:
     most = _most_rows(program, stop - start)
     for index, rows, chosen in rows_of(program, start, stop):
-        if index in without:
-            continue
+        readout = program.readouts[index]
         padded = np.pad(rows, (0, _filled(len(rows), most[index]) - len(rows)), mode="edge").astype(np.int32)
-        for first, train in _sample_blocks(program.readouts[index], dtype):
-            n = int(train.coarse.delay.shape[0]) * (1 if train.fine is None else int(train.fine.delay.shape[0]))
-            where = np.full((len(padded), n), program.n_samples)
-            where[: len(rows)] = program.readouts[index].first[chosen][:, None] + first + np.arange(n)
-            shape = (len(padded), *(np.shape(leaf) for leaf in jax.tree.leaves(train)))
-            alike.setdefault(shape, []).append((padded, train, where))
-    for members in alike.values():
-        rows, trains, where = zip(*members, strict=True)
-        yield Group(np.stack(rows), jax.tree.map(lambda *leaves: np.stack(leaves), *trains)), np.stack(where)
+        for first in range(0, len(readout.delay), SAMPLE_BLOCK):
+            part = slice(first, first + SAMPLE_BLOCK)
+            block = replace(readout, delay=readout.delay[part], k=readout.k[part], receiver=readout.receiver[part])
+            where = np.full((len(padded), len(block.delay)), program.n_samples)
+            where[: len(rows)] = readout.first[chosen][:, None] + first + np.arange(len(block.delay))
+            yield _Part(index=index, readout=block, rows=padded, where=where)
+
+
+def _alike(members: list[tuple[_Part, Any]]) -> Iterator[tuple[np.ndarray, Any, Where]]:
+    """Members of one shape: their rows, what encodes them, and where their samples belong, each stacked."""
+    alike: dict[Any, list[tuple[_Part, Any]]] = {}
+    for part, placed in members:
+        shape = (len(part.rows), *(np.shape(leaf) for leaf in jax.tree.leaves(placed)))
+        alike.setdefault(shape, []).append((part, placed))
+    for same in alike.values():
+        stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *(placed for _, placed in same))
+        yield np.stack([part.rows for part, _ in same]), stacked, np.stack([part.where for part, _ in same])
 
 
 def rows_of(program: Program, start: int, stop: int) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
@@ -84,13 +152,6 @@ def _filled(n: int, most: int) -> int:
     return size
 
 
-def _sample_blocks(readout: ReadoutClass, dtype: np.dtype) -> Iterable[tuple[int, matrix.Train]]:
-    for start in range(0, len(readout.delay), SAMPLE_BLOCK):
-        part = slice(start, start + SAMPLE_BLOCK)
-        block = replace(readout, delay=readout.delay[part], k=readout.k[part], receiver=readout.receiver[part])
-        yield start, matrix.place_train(block, dtype)
-
-
 def run_segment(
     state: bloch.State,
     spins: bloch.Spins,
@@ -98,6 +159,7 @@ def run_segment(
     propagators: Float[Array, "pulses 4 3 spins"],
     steps: bloch.Steps,
     groups: tuple[Group, ...],
+    views: tuple[View, ...],
     kept: Int[Array, " kept"],
     *,
     tile: int,
@@ -111,15 +173,16 @@ def run_segment(
         coils: Sensitivities; None for one uniform coil.
         propagators: Of the pulses.
         steps: The segment.
-        groups: Readouts that are encoded.
+        groups: Readouts that are encoded, spin by spin or by runs of equal spins.
+        views: Readouts that are encoded by runs of near spins, all others' groups then being none.
         kept: Steps whose magnetisation is handed over.
         tile: Spins of a tile.
-        run: Neighboring spins that the encoding cannot tell apart.
+        run: Neighboring spins that the encoding takes together.
 
     Returns:
-        Magnetisation after it, samples of each group, and what the kept steps emit.
+        Magnetisation after it, samples of each group (of the views: one after the other), and what the kept steps emit.
     """
-    return _compiled()(state, spins, coils, propagators, steps, groups, kept, tile=tile, run=run)
+    return _compiled()(state, spins, coils, propagators, steps, groups, views, kept, tile=tile, run=run)
 
 
 def compilations() -> int:
@@ -141,35 +204,80 @@ def _known_options() -> dict[str, int]:
     return _OPTIONS
 
 
-def _run_segment(state, spins, coils, propagators, steps, groups, kept, *, tile: int, run: int):
+def _run_segment(state, spins, coils, propagators, steps, groups, views, kept, *, tile: int, run: int):
     everything = (state, spins, coils, propagators)
 
     def through(number: Array | int):
         cut = partial(jax.lax.dynamic_slice_in_dim, start_index=number * tile, slice_size=tile, axis=-1)
-        return _tile(jax.tree.map(cut, everything), steps, groups, kept, run)
+        return _tile(jax.tree.map(cut, everything), steps, groups, views, kept, run)
 
     def body(total, number: Array):
-        state, found, emitted = through(number)
-        return jax.tree.map(jnp.add, total, found), (state, emitted)
+        state, found, summed, emitted = through(number)
+        return jax.tree.map(jnp.add, total, found), (state, summed, emitted)
 
     n_tiles = spins.df.shape[0] // tile
     if n_tiles == 1:
-        state, found, emitted = _tile(everything, steps, groups, kept, run)
-        return state, found, emitted[None]
-    _, shapes, _ = jax.eval_shape(through, 0)
-    zero = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
-    total, (state, emitted) = jax.lax.scan(body, zero, jnp.arange(n_tiles, dtype=np.int32))
-    return tuple(part.reshape(-1) for part in state), total, emitted
+        state, total, summed, emitted = _tile(everything, steps, groups, views, kept, run)
+        summed, emitted = jax.tree.map(lambda part: part[None], (summed, emitted))
+    else:
+        _, shapes, *_ = jax.eval_shape(through, 0)
+        zero = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+        total, (state, summed, emitted) = jax.lax.scan(body, zero, jnp.arange(n_tiles, dtype=np.int32))
+        state = tuple(part.reshape(-1) for part in state)
+    middle = _middles(spins.position, run)
+    mixed = [part for view, one in zip(views, summed, strict=True) for part in _of_view(view, one, middle)]
+    return state, (*total, *mixed), emitted
 
 
-def _tile(part, steps, groups, kept, run: int):
+def _tile(part, steps, groups, views, kept, run: int):
     """What a chunk of one tile goes through."""
     state, spins, coils, propagators = part
+    if views:
+        state, summed = _views(part, steps, views, run)
+        return state, (), summed, jnp.zeros((0, spins.df.shape[0]), state[0].dtype)
     state, emitted = bloch.evolve(state, steps, propagators, spins)
     if run > 1:
         emitted, spins = matrix.sum_runs(emitted, run), bloch.first_of_runs(spins, run)
     where = (spins.position, spins.df, spins.r2)
-    return state, tuple(_samples(emitted, coils, where, group) for group in groups), emitted[kept]
+    return state, tuple(_samples(emitted, coils, where, group) for group in groups), (), emitted[kept]
+
+
+def _views(part, steps, views: tuple[View, ...], run: int):
+    """Sums over the runs of a tile: steps, runs, coils times pivots; some steps at a time, that stay in the cache."""
+    state, spins, coils, propagators = part
+    factors = []
+    for view in views:
+        factor = near.weights(view.pivots, spins.position, spins.df, spins.r2, _middles(spins.position, run))
+        factors.append(factor if coils is None else (coils[:, None] * factor).reshape(-1, factor.shape[1]))
+    table, rows = bloch.table_of(steps, spins), bloch.rows_of(steps)
+    n_steps = rows.pulse.shape[0]
+    length = max(d for d in range(1, _STEPS_SUMMED + 1) if n_steps % d == 0)
+
+    def some(state, rows):
+        state, emitted = bloch.evolve_rows(state, rows, table, propagators, spins)
+        return state, tuple(near.gather(emitted, factor, run) for factor in factors)
+
+    state, summed = jax.lax.scan(some, state, jax.tree.map(lambda v: v.reshape(-1, length, *v.shape[1:]), rows))
+    return state, tuple(sums.reshape(n_steps, *sums.shape[2:]) for sums in summed)
+
+
+def _middles(position: Split, run: int) -> Split:
+    return jax.tree.map(lambda part: part[:, middle_of(run) :: run], position)
+
+
+def _of_view(view: View, summed: Array, middle: Split) -> Iterator[Array]:
+    """Samples of each group of a view: readouts, coils, rows, samples."""
+    n_pivots, runs = len(view.pivots.delay), middle.head.shape[1]
+    apart = jnp.moveaxis(summed, 0, 1).reshape(summed.shape[1], runs, -1, n_pivots)
+    columns = jnp.moveaxis(apart, 2, 0).reshape(-1, summed.shape[1], runs * n_pivots)
+
+    def one(group: MixedGroup) -> Array:
+        rows = columns[:, group.rows]
+        samples = matrix.encode(rows.reshape(-1, rows.shape[2]), near.encoder(group.mixed, view.pivots, middle))
+        return samples.reshape(*rows.shape[:2], -1)
+
+    for group in view.groups:
+        yield jax.lax.map(one, group)
 
 
 def _samples(emitted: Array, coils: Array | None, where: tuple, group: Group) -> Array:

@@ -14,6 +14,7 @@ from mrisim._types import Complex, Float, Int
 from mrisim.data import Phantom
 from mrisim.encoding import nufft
 from mrisim.encoding.cost import choose, some_of
+from mrisim.encoding.grouping import precessing
 from mrisim.encoding.train import TrainEncoder
 from mrisim.program import Program, ReadoutClass
 
@@ -66,7 +67,7 @@ class Trains:
         tolerance = _SHARE * tolerance
         n_coils = 1 if coils is None else len(coils)
         wanted = _cheaper(program, spins, tolerance, n_coils) if chosen is None else list(chosen)
-        offset = _offset(spins) if wanted else np.zeros(0)
+        offset = precessing(spins) if wanted else np.zeros(0)
         kind = np.result_type(dtype, np.complex64)
         room = _Room(left=left if chosen is None else None, itemsize=kind.itemsize, n_spins=spins.n_spins)
         for alike in _same_delay(program, wanted):
@@ -142,18 +143,12 @@ class _Room:
             self.n_rows, self.size, self._working, shared = self.n_rows + more, size, working, 0
 
 
-def _offset(spins: Phantom) -> Float[np.ndarray, " spins"]:
-    """Off-resonance with the place in the Lorentzian line [Hz]."""
-    spread = np.tan(np.pi * np.asarray(spins.lorentz)) / (2 * np.pi * np.asarray(spins.t2_prime))
-    return np.asarray(spins.df) + spread
-
-
 def _cheaper(program: Program, spins: Phantom, tolerance: float, n_coils: int) -> list[int]:
     """Classes that are cheaper to transform; on another device than the CPU, and without a compiled library, none."""
     if spins.n_spins == 0 or nufft.backends()[0] != "finufft":
         return []
     some = spins.take(some_of(spins.n_spins))
-    where, found = (np.asarray(some.position), _offset(some)), []
+    where, found = (np.asarray(some.position), precessing(some)), []
     for alike in _same_delay(program, range(len(program.readouts))):
         for index in alike:
             readout = program.readouts[index]
