@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from physics.build import ADC, MS, RF, Block, build, lobe, spins
 
+from mrisim.encoding import grouping
 from mrisim.encoding.grouping import group_spins
 from mrisim.encoding.nufft import backends
 from mrisim.events.blocks import RFShape
@@ -64,7 +65,7 @@ def phantom(seed: int, **columns):
 def error(seq, source, tolerance: float, dtype: str = "float64", **options) -> float:
     """Relative error that the shortcuts add, in the 2-norm."""
     with jax.enable_x64(True):
-        exact = np.asarray(signal(lower(seq), source, dtype="float64"))
+        exact = np.asarray(signal(lower(seq), source, dtype="float64", sensitivity=options.get("coils")))
     found = simulate(seq, source, tolerance=tolerance, dtype=dtype, **options).signal
     return float(np.linalg.norm(found - exact) / np.linalg.norm(exact))
 
@@ -98,6 +99,42 @@ def test_spins_that_no_readout_tells_apart(seed, tolerance):
     assert grouping is not None
     assert grouping.size == N // 10
     assert error(still, source, tolerance) <= tolerance
+
+
+def lines(seed: int, ramps: bool = False):
+    """An EPI-like train of a random slope: lines to and fro, sampled on a plateau or through ramps, after one pulse."""
+    g = np.random.default_rng(seed)
+    parts = [Block(duration=1 * MS, rf=RF(flip=g.uniform(0.3, 2.5)))]
+    slope, ramp = g.uniform(40.0, 150.0), 1 * MS if ramps else 0.1 * MS
+    parts.append(Block(duration=1 * MS, gx=lobe(-0.5 * slope, 0.0, 1 * MS), gy=lobe(-20.0, 0.0, 1 * MS)))
+    for line in range(6):
+        flat = [0.0, ramp, 4 * MS - ramp, 4 * MS]
+        height = (-1) ** line * slope / (4 * MS - ramp)
+        read = ADC(at=0.2 * MS, samples=30, dwell=120e-6, frequency=g.uniform(-200, 200))
+        parts.append(Block(duration=4 * MS, gx=(flat, [0.0, height, height, 0.0]), adc=read))
+        parts.append(Block(duration=0.5 * MS, gy=lobe(7.0, 0.0, 0.5 * MS)))
+    return build(parts)
+
+
+@few
+@given(seed=seeds, tolerance=tolerances, ramps=st.booleans(), lattice=st.booleans(), coils=st.sampled_from([None, 3]))
+def test_runs_of_near_spins(monkeypatch, seed, tolerance, ramps, lattice, coils):
+    """Encoded from a few samples of each run: spins in columns or strewn, with one coil or some."""
+    monkeypatch.setattr(grouping, "_LEAST_WORK", 0)
+    monkeypatch.setattr(grouping, "_WORTH", np.inf)  # whatever the time
+
+    def position(g):
+        x = np.repeat(g.uniform(-0.06, 0.06, 6), N // 6) if lattice else g.uniform(-0.06, 0.06, N)
+        return np.stack([x, g.uniform(-0.06, 0.06, N), g.uniform(-0.06, 0.06, N)], axis=1)
+
+    source, seq = phantom(seed, position=position), lines(seed, ramps)
+    found = group_spins(lower(seq), source, tolerance)
+    assert found is not None and found.band is not None  # noqa: PT018
+    sensitivity = None
+    if coils:
+        g = np.random.default_rng(seed)
+        sensitivity = g.normal(size=(coils, N)) + 1j * g.normal(size=(coils, N))
+    assert error(seq, source, tolerance, coils=sensitivity) <= tolerance
 
 
 @few
