@@ -268,10 +268,12 @@ def chunk_size(n_spins: int, largest: int, run: int) -> int:
 def tile_size(chunk: int, run: int) -> int:
     """Spins of a tile: whole runs, an even share of the chunk; on another device than a CPU all of it.
 
-    Twice as many where spins come in runs, because no matrix has to stay in the cache.
+    More where spins come in runs, because no matrix has to stay in the cache.
     """
+    if jax.default_backend() != "cpu" or (run > 1 and chunk <= 3 * LARGEST_TILE):
+        return chunk
     step = math.lcm(run, _LANES)
-    count = -(-chunk // (LARGEST_TILE if run == 1 else 2 * LARGEST_TILE)) if jax.default_backend() == "cpu" else 1
+    count = -(-chunk // (LARGEST_TILE if run == 1 else 2 * LARGEST_TILE))
     return max(step, chunk // count // step * step)
 
 
