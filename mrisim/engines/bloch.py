@@ -137,8 +137,7 @@ def _share(
     if size > _MOST_SHARED:
         return None
     different = np.pad(different, ((0, size - len(different)), (0, 0)), mode="edge")
-    moment = split(different[:, 1:], dtype)
-    return Shared(which.reshape(-1).astype(np.int32), different[:, 0].astype(dtype), moment)
+    return Shared(which.reshape(-1).astype(np.int32), different[:, 0].astype(dtype), split(different[:, 1:], dtype))
 
 
 def directions_of(waveform: Waveform) -> Float[Array | np.ndarray, "directions 3"]:
@@ -432,7 +431,7 @@ def table_of(steps: Steps, spins: Spins) -> Table:
 
         turn, recovered = jax.lax.map(one, (steps.shared.duration, steps.shared.moment))
     if steps.seen is not None:
-        seen = jax.lax.map(lambda row: _observed(*row, spins), (steps.seen.duration, steps.seen.moment))
+        seen = jax.lax.map(lambda row: _observed(row[0], row[1], spins), (steps.seen.duration, steps.seen.moment))
     return Table(turn, recovered, seen)
 
 
