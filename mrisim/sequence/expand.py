@@ -77,7 +77,10 @@ def _expand(model: SequenceModel, source: Source, system: Scanner, given: Mappin
     names = check_names(model, collector, system.gamma)
     values, records, problems = resolve_parameters(model, source, system.gamma, given, names.components)
     collector.add(*problems)
-    resolve_expectations(model.expect, collector, values, system.gamma)
+    known = values
+    if problems:  # expectations may name what was given in vain
+        known = {**resolve_parameters(model, source, system.gamma, {}, names.components)[0], **values}
+    resolve_expectations(model.expect, collector, known, system.gamma)
     collector.finish()
     globals_ = _globals(model, collector, system, values)
     root = Scope(globals_)

@@ -185,3 +185,9 @@ def test_the_page_names_every_function_and_every_key():
     assert all(f"`{name}`" in page for name in COMPLEX)
     keys = {field.alias or name for name, field in ExpectModel.model_fields.items()} - {"name"}
     assert all(f"| `{key}` |" in page for key in keys)
+
+
+def test_a_parameter_given_in_vain_is_not_unknown_to_expectations():
+    with pytest.raises(SpecError) as caught:
+        load_sequence("dwi_se_epi", b="500")
+    assert [problem.path for problem in caught.value.problems] == ["b"]
