@@ -28,7 +28,7 @@ from mrisim.simulate._fit import check_choices, check_fit
 from mrisim.simulate._isochromats import run_isochromats
 from mrisim.simulate._memory import parse_memory
 from mrisim.simulate._phase_graph import run_graph
-from mrisim.simulate._progress import Progress, compile_clock
+from mrisim.simulate._progress import Progress, compile_clock, spare_maps
 from mrisim.simulate._setting import Found, Setting
 from mrisim.simulate._walk import Walk, run_walk
 from mrisim.simulate.receive import Coils, Noise, add_noise, noise_finding, resolve_coils
@@ -118,6 +118,8 @@ def simulate(
     with compile_clock() as compiling:
         found = _runner(engine)(setting)
     spent = time.perf_counter() - lowered - compiling[0]
+    if compiling[0] > 0:
+        spare_maps()
     raw = _raw_data(setting, found.signal, level)
     return replace(
         raw,

@@ -16,7 +16,7 @@ from mrisim.errors import ConsistencyError, ResourceError, SpecError
 from mrisim.phantom import load_model, load_phantom
 from mrisim.program import lower
 from mrisim.sequence import load_sequence
-from mrisim.simulate import _chunks, _tiles, simulate, trace
+from mrisim.simulate import _chunks, _progress, _tiles, simulate, trace
 from mrisim.simulate._memory import SMALLEST_CHUNK, parse_memory, plan
 from mrisim.simulate.density import ALLOWED, judge_density
 
@@ -137,11 +137,19 @@ def compiled() -> int:
     return _tiles.compilations() + sum(stage._cache_size() for stage in stages)
 
 
+def test_compiled_programs_are_forgotten_before_memory_maps_run_out(monkeypatch):
+    monkeypatch.setattr(_progress, "_MOST_MAPS", 0)
+    source = spins(t1=0.7, t2=0.03, df=11.0)
+    first = simulate(echo(7), source).signal
+    assert _tiles.compilations() == 0
+    assert np.array_equal(simulate(echo(7), source).signal, first)
+
+
 def test_a_sweep_compiles_once():
     """TE, TR, flip angle, T1 and the number of repetitions within a bucket."""
-    simulate(echo(), spins(**WATER))
+    simulate(echo(8), spins(**WATER))
     before = compiled()
-    for tr, te, flip, t1, n in ((11.0, 4.0, 30.0, 1.0, 2), (10.0, 3.3, 30.0, 1.0, 2), (10.0, 4.0, 12.0, 0.3, 4)):
+    for tr, te, flip, t1, n in ((11.0, 4.0, 30.0, 1.0, 8), (10.0, 3.3, 30.0, 1.0, 8), (10.0, 4.0, 12.0, 0.3, 5)):
         simulate(echo(n, flip=flip * DEG, tr=tr * MS, te=te * MS), spins(t1=t1, t2=0.05, df=3.0))
     assert compiled() == before
 
