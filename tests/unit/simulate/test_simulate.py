@@ -137,14 +137,6 @@ def compiled() -> int:
     return _tiles.compilations() + sum(stage._cache_size() for stage in stages)
 
 
-def test_compiled_programs_are_forgotten_before_memory_maps_run_out(monkeypatch):
-    monkeypatch.setattr(_progress, "_MOST_MAPS", 0)
-    source = spins(t1=0.7, t2=0.03, df=11.0)
-    first = simulate(echo(7), source).signal
-    assert _tiles.compilations() == 0
-    assert np.array_equal(simulate(echo(7), source).signal, first)
-
-
 def test_a_sweep_compiles_once():
     """TE, TR, flip angle, T1 and the number of repetitions within a bucket."""
     simulate(echo(8), spins(**WATER))
@@ -234,3 +226,11 @@ def test_ten_million_isochromats_stay_within_their_memory():
     measured, planned = peak(10_000_000)
     assert planned <= 4 << 30
     assert measured - runtime < 1.1 * planned
+
+
+def test_compiled_programs_are_forgotten_before_memory_maps_run_out(monkeypatch):
+    monkeypatch.setattr(_progress, "_MOST_MAPS", 0)
+    source = spins(t1=0.7, t2=0.03, df=11.0)
+    first = simulate(echo(7), source).signal
+    assert _tiles.compilations() == 0
+    assert np.array_equal(simulate(echo(7), source).signal, first)
