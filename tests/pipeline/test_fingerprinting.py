@@ -11,11 +11,11 @@ from mrisim.pipeline.phantoms import PhantomSource
 TUBES = """
 mrisim: 1
 phantom: tubes
-size: [64 mm, 64 mm, 12 mm]
+size: [64 mm, 64 mm, 18 mm]
 voxel: 2 mm
 isochromats: 3
 shapes:
-  - {box: {size: [50 mm, 50 mm, 12 mm]}, tissue: {T1: 0.6 s, T2: 60 ms, PD: 1}}
+  - {box: {size: [50 mm, 50 mm, 18 mm]}, tissue: {T1: 0.6 s, T2: 60 ms, PD: 1}}
   - {cylinder: {radius: 9 mm, center: [-12 mm, 0 mm]}, tissue: {T1: 0.9 s, T2: 80 ms, PD: 0.8}}
   - {cylinder: {radius: 9 mm, center: [12 mm, 0 mm]}, tissue: {T1: 1.5 s, T2: 120 ms, PD: 0.9}}
 """
