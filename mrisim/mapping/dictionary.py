@@ -76,7 +76,14 @@ class Dictionary:
         Returns:
             Maps by the names of the axes that are fitted, and `m0`; nan where the signal is zero or not finite, where
             a given property is, or where the best match lies at the edge of the grid.
+
+        Raises:
+            ConsistencyError: as many numbers per voxel as the dictionary has not.
         """
+        wanted = self.signals.shape[-1]
+        if signal.ndim != 2 or signal.shape[1] != wanted:
+            rule = f"must have shape (voxels, {wanted}), as the dictionary's signals, but has {signal.shape}"
+            raise ConsistencyError(Problem(rule, "Compress both with one basis, or neither", path="signal"))
         given = dict(given or {})
         usable = np.isfinite(signal).all(axis=1) & (np.abs(signal).max(axis=1, initial=0.0) > 0)
         for values in given.values():
@@ -275,3 +282,25 @@ def grid_axis(name: str, low: float, high: float, ratio: float) -> Float[np.ndar
     if not 0 < low < high:
         raise ConsistencyError(Problem(f"must go upwards from above 0, but goes from {low:g} to {high:g}", path=name))
     return np.geomspace(low, high, max(4, 1 + int(np.ceil(np.log(high / low) / np.log(ratio) - 1e-9))))
+
+
+def check_axis(name: str, values: Float[np.ndarray, " points"]) -> Float[np.ndarray, " points"]:
+    """A logarithmic axis of a dictionary as it is given.
+
+    Raises:
+        ConsistencyError: fewer than four points, points that do not rise from above 0 or are not equidistant.
+
+    Example:
+        >>> check_axis("t2", np.array([0.01, 0.02, 0.04, 0.08])).tolist()
+        [0.01, 0.02, 0.04, 0.08]
+    """
+    points = np.asarray(values, dtype=float)
+    remedy = "Take numpy.geomspace(shortest, longest, points)"
+    if points.ndim != 1 or len(points) < 4:
+        raise ConsistencyError(Problem(f"must have at least four points, but has {points.size}", remedy, path=name))
+    if not (np.isfinite(points).all() and points[0] > 0 and (np.diff(points) > 0).all()):
+        raise ConsistencyError(Problem("must rise from above 0, but does not", remedy, path=name))
+    steps = np.diff(np.log(points))
+    if np.ptp(steps) > 1e-3 * steps.mean():
+        raise ConsistencyError(Problem("must be equidistant in its logarithm, but is not", remedy, path=name))
+    return points

@@ -14,7 +14,7 @@ from mrisim.data import Image
 from mrisim.errors import ConsistencyError, Problem
 from mrisim.events.blocks import Sequence, Use
 from mrisim.events.moments import gradient_tracks, pulse_instances, readout_instances, total_moment
-from mrisim.mapping.dictionary import Dictionary, grid_axis
+from mrisim.mapping.dictionary import Dictionary, check_axis, grid_axis
 from mrisim.mapping.method import Given, Method, Output, true_or_false
 from mrisim.mapping.separable import FitResult
 from mrisim.mapping.slice_profile import SlicePulse, slice_places
@@ -166,11 +166,11 @@ def fingerprint_dictionary(
         Dictionary (t1, t2, pulses) of the mean of M⁺ over a slice of nominal thickness, per M0, as it is received.
 
     Raises:
-        ConsistencyError: a sequence that is no such train.
+        ConsistencyError: a sequence that is no such train, or grids that are none.
     """
     train = read_train(seq)
-    t1 = grid_axis("t1", *T1_RANGE, RATIO) if t1 is None else t1
-    t2 = grid_axis("t2", *T2_RANGE, RATIO) if t2 is None else t2
+    t1 = grid_axis("t1", *T1_RANGE, RATIO) if t1 is None else check_axis("t1", t1)
+    t2 = grid_axis("t2", *T2_RANGE, RATIO) if t2 is None else check_axis("t2", t2)
     atoms = (np.repeat(t1, len(t2)), np.tile(t2, len(t1)))
     signals = np.zeros((len(atoms[0]), len(train.flip)), complex)
     memory = np.where(

@@ -7,6 +7,7 @@ import pytest
 
 import mrisim as mr
 from mrisim.errors import ConsistencyError
+from mrisim.mapping.dictionary import Dictionary
 from mrisim.mapping.fingerprints import EXTENT, fingerprint_dictionary, read_train
 
 T1, T2 = np.array([0.8, 1.5]), np.array([0.07, 0.12])
@@ -57,3 +58,27 @@ def test_what_is_refused():
         read_train(mr.load_sequence("multi_echo_se", matrix=2))
     with pytest.raises(ConsistencyError, match="must have repetitions that all dephase by the same"):
         read_train(mr.load_sequence("spin_echo", matrix=4, dummies=0))
+
+
+@pytest.mark.parametrize(
+    ("grid", "message"),
+    [
+        ([], "t1: must have at least four points, but has 0."),
+        ([1.0, 2.0], "t1: must have at least four points, but has 2."),
+        ([-1.0, 0.5, 1.0, 2.0], "t1: must rise from above 0, but does not."),
+        ([1.0, 2.0, 3.0, 4.0], "t1: must be equidistant in its logarithm, but is not."),
+    ],
+)
+def test_grids_that_are_none_are_refused(grid, message):
+    with pytest.raises(ConsistencyError) as refused:
+        fingerprint_dictionary(sequence("mrf_fisp"), t1=np.array(grid), t2=GRID["t2"])
+    assert str(refused.value) == message + " Take numpy.geomspace(shortest, longest, points)."
+
+
+def test_signals_of_another_length_are_refused():
+    axes = {"t1": np.geomspace(0.1, 1.0, 4), "t2": np.geomspace(0.01, 0.1, 4)}
+    dictionary = Dictionary(axes=axes, signals=np.ones((4, 4, 5)))
+    with pytest.raises(
+        ConsistencyError, match=r"signal: must have shape \(voxels, 5\), as the dictionary's signals, but"
+    ):
+        dictionary.match(np.ones((2, 7)))
