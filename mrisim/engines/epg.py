@@ -298,7 +298,8 @@ def observe(states: Triple, step: Segment, kinds: Kinds) -> Complex[Array, "rows
 
 def _through(found: Complex[Array, "rows kinds"], along: Split, kinds: Kinds) -> Complex[Array, "1 kinds"]:
     """Mean transverse magnetisation of each layer: the sum of what its states leave of themselves."""
-    assert kinds.place is not None and kinds.thick is not None
+    assert kinds.place is not None
+    assert kinds.thick is not None
     k = Split(along.head[:, None], along.tail[:, None])
     seen = phasor(-cycles(k, kinds.place), sinc((k.head + k.tail) * kinds.thick))
     return (found * seen).sum(axis=0, keepdims=True)
