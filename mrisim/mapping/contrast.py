@@ -55,6 +55,7 @@ def _dce(given: Given) -> FitResult:
         before,
         _relaxivity(spec, given.image),
         _baseline(spec, time[order]),
+        t=None if spec.get("steady_state", False) else time[order],
         te=float(np.median(given.coordinate("te"))) if "r2_star" in spec else 0.0,
         r2_star=float(spec.get("r2_star", 0.0)),
     )
@@ -274,6 +275,7 @@ METHODS = {
             "relaxivity": number(0.1, 100.0),
             "r2_star": number(0.0, 1000.0),
             "fit_delay": true_or_false,
+            "steady_state": true_or_false,
         },
         inputs={"t1": "T1", "b1": "B1"},
         check=_check_dce,

@@ -49,19 +49,21 @@ def concordance(x, y):
 def test_exchange_of_the_qiba_object_from_a_dynamic_scan(engine):
     """Ktrans and ve of each square, noise-free, two seconds a volume, ideal spoiling, one point a square.
 
-    Within 1 % where the exchange ends within the scan of five minutes and begins later than a volume: kep from 0.04 to
-    5 per minute. Beyond, the signal lags by its own approach to the steady state, some 0.09 s.
+    Within 0.5 % in all thirty squares, kep from 0.02 to 35 per minute: the fit undoes the lag of the magnetisation,
+    which would make 3.7 % at 35 per minute. A point takes all lines of a volume alike, so they lie about the time of
+    the central one.
     """
     resolved = mr.load_phantom("qiba_tofts", voxel="20 mm", isochromats=1)
     squares = [tissue for tissue in resolved.model.tissues if tissue.name.startswith("k")]
     column, row = np.meshgrid(np.arange(5) - 2, np.arange(6) - 3)
+    lines, partitions = 7, 3  # odd: the central line is that of the mean time
     position = np.stack([column.ravel() * 20e-3, row.ravel() * 20e-3, np.zeros(30)], axis=1)
     taking = [tissue for tissue in resolved.model.tissues if tissue.kinetics is not None]
     curves = np.array([1 + taking.index(tissue) for tissue in squares])
     points = mr.Phantom.from_arrays(position=position, t1=1.0, t2=0.08, curve=curves, uptake=resolved.uptake)
     seq = mr.load_sequence(
-        "dce_spgr_3d", matrix=[5, 6, 2], fov=["100 mm", "120 mm", "8 mm"], interval="2 s", dynamics=150, TR="10 ms",
-        flip="30 deg", dummies=800,
+        "dce_spgr_3d", matrix=[5, lines, partitions], fov=["100 mm", "140 mm", "12 mm"], interval="2 s",
+        dynamics=150, TR="10 ms", flip="30 deg", dummies=800,
     )  # fmt: skip
     raw = mr.simulate(
         seq, points, engine=engine, pulses="ideal", spoiling="ideal", injection="0 s", tolerance=1e-6
@@ -72,10 +74,7 @@ def test_exchange_of_the_qiba_object_from_a_dynamic_scan(engine):
     }  # fmt: skip
     maps = mr.fit_maps(mr.reconstruct(raw), {"Ktrans": options, "ve": options})
     true = {name: np.array([getattr(t.kinetics, name.lower()) for t in squares]) for name in maps}
-    kep = true["Ktrans"] / true["ve"] * 60
-    resolvable = (kep > 0.039) & (kep < 5.01)
-    assert resolvable.sum() == 25
     for name, one in maps.items():
-        found = one.data[1].ravel()  # the partition through the points
-        assert np.abs(found / true[name] - 1)[resolvable].max() < 0.01
-        assert concordance(found, true[name]) > 0.999  # all thirty
+        found = one.data[1, :6].ravel()  # the partition and the lines through the points
+        assert np.abs(found / true[name] - 1).max() < 5e-3
+        assert concordance(found, true[name]) > 0.99999

@@ -17,7 +17,10 @@ T1, KTRANS, VE = 1.4, np.array([0.1, 0.25, 0.4]) / MINUTE, np.array([0.2, 0.3, 0
 TIME = np.arange(0.0, 300.0, 5.0)
 ARRIVAL, HEMATOCRIT = 31.0, 0.42
 FINE = 0.25  # step of the input function that a map takes [s]
-DCE = {"fit": "dce", "model": "tofts", "aif": "parker", "arrival": "31 s", "relaxivity": R1, "t10": "1.4 s"}
+DCE = {
+    "fit": "dce", "model": "tofts", "aif": "parker", "arrival": "31 s", "relaxivity": R1, "t10": "1.4 s",
+    "steady_state": True,
+}  # fmt: skip
 ARTERY = {"center": ["1 mm", "0 mm", "0 mm"], "radius": "0.5 mm"}
 
 
@@ -52,6 +55,23 @@ def test_kinetic_maps():
     np.testing.assert_allclose(maps["ve"].data[0, 0, :3], VE, rtol=1e-4)
     assert maps["Ktrans"].unit == "1/s"
     assert np.asarray(maps["Ktrans"].mask)[0, 0, :3].all()
+
+
+def test_kinetic_maps_of_magnetisation_that_lags():
+    """Pulse by pulse, images every 2 s: the lag of 0.1 s makes Ktrans up to 1.6 % low, a tenth of which may be left."""
+    at, every = np.arange(0.0, 240.0, TR), round(2.0 / TR)
+    ca = dce.plasma(dce.parker_aif(at, ARRIVAL), HEMATOCRIT)
+    c = dce.tissue_concentration("tofts", at, ca, ktrans=KTRANS, ve=0.05)
+    m = np.empty(c.shape)
+    m[:, 0] = echo(T1) / np.sin(FLIP)
+    for i in range(len(at) - 1):
+        e1 = np.exp(-TR * (1 / T1 + R1 * (c[:, i] + c[:, i + 1]) / 2))
+        m[:, i + 1] = m[:, i] * np.cos(FLIP) * e1 + 1 - e1
+    image = series(np.sin(FLIP) * m[:, ::every].T, time=at[::every])
+    plain = fit_maps(image, {"Ktrans": DCE})["Ktrans"].data[0, 0] / KTRANS - 1
+    found = fit_maps(image, {"Ktrans": {**DCE, "steady_state": False}})["Ktrans"].data[0, 0] / KTRANS - 1
+    assert plain.min() < -0.01
+    assert np.abs(found).max() < 1.6e-3
 
 
 def test_order_of_the_images_does_not_matter():

@@ -112,6 +112,29 @@ def test_decay_by_the_agent_is_undone():
     np.testing.assert_allclose(found, c, atol=1e-11)
 
 
+def test_the_lag_behind_the_agent_is_undone():
+    """Magnetisation pulse by pulse under a bolus, images every 2 s; splines leave h⁴/180 of the fifth derivative."""
+    flip, tr, t10, r1, width = 30 * DEG, 10e-3, 1.0, 4.5, 5.0
+    at = np.arange(6001) * tr
+    bolus = np.exp(-(((at - 30.0) / width) ** 2) / 2)
+    m = np.full(6001, (1 - np.exp(-tr / t10)) / (1 - np.exp(-tr / t10) * np.cos(flip)))
+    for i in range(6000):
+        e1 = np.exp(-tr * (1 / t10 + r1 * (bolus[i] + bolus[i + 1]) / 2))
+        m[i + 1] = m[i] * np.cos(flip) * e1 + 1 - e1
+    every = slice(0, None, 200)
+    plain = dce.concentration_from_signal(m[every], flip, tr, t10, r1, slice(0, 2))
+    found = dce.concentration_from_signal(m[every], flip, tr, t10, r1, slice(0, 2), t=at[every])
+    assert np.abs(plain - bolus[every]).max() > 5e-3  # 60 ms of a slope of 0.1/s
+    lag, fifth = 0.07, 8.3 / width**5  # of a Gaussian
+    np.testing.assert_allclose(found, bolus[every], atol=lag * 2.0**4 * fifth / 180)
+
+
+def test_one_image_without_a_concentration_leaves_the_others():
+    s = np.array([1.0, 1.0, 30.0, 1.1, 1.0])
+    found = dce.concentration_from_signal(s, 0.2, 5e-3, 1.4, 4.5, slice(0, 2), te=1e-3, r2_star=5.0)
+    assert np.isnan(found).tolist() == [False, False, True, False, False]
+
+
 def test_impossible_signals_are_nan():
     found = dce.concentration_from_signal([[1.0, 30.0], [0.0, 1.0]], 15 * DEG, 5e-3, 1.4, 4.5, slice(0, 1))
     assert np.isnan(found).tolist() == [[False, True], [True, True]]
@@ -127,10 +150,11 @@ def test_a_negative_t1_is_refused():
 
 def test_all_wrong_settings_are_told_at_once():
     with pytest.raises(ConsistencyError) as error:
-        dce.concentration_from_signal(np.ones((2, 3)), np.ones(3), 0.0, 1.4, 4.5, slice(3, 3), te=-1.0)
+        dce.concentration_from_signal(np.ones((2, 3)), np.ones(3), 0.0, 1.4, 4.5, slice(3, 3), te=-1.0, t=[0, 2, 1])
     assert str(error.value).splitlines() == [
         "tr: must be above zero, but is 0.",
         "te: must be zero or positive, but is -1.",
         "baseline: must name at least one of the 3 times, but 3 .. 3 names none. Take images before the agent arrives.",
         "flip: must be one value or have shape (2,), but has (3,).",
+        "t: must increase from each time to the next, but does not.",
     ]
