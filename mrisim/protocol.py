@@ -7,10 +7,10 @@ Grammar (every length, time and angle with its unit):
     description, reference            # text
     phantom: name or file, or {name: …, field: …, parameters of the phantom: …}
     scans:
-      name: {sequence: name or file, set: {parameter: value}, each: {parameter: [values]}, simulation: {…}, bids: T1w}
+      name: {sequence: name or file, set: {parameter: value}, each: {parameter: [values]}, simulation: {…}, window: tukey, bids: T1w}
     maps:
       name: {fit: …, from: scan, options of the fit}
-    simulation: {isochromats, voxel, coils, noise, engine, pulses, spoiling, injection}
+    simulation: {isochromats, voxel, coils, noise, engine, pulses, spoiling, injection, extent}
     report: {truth: true}
     limits: {quantity: at most …}        # of every scan; a scan may have its own
 
@@ -36,6 +36,7 @@ BidsSuffix = Literal["T1w", "T2w", "T2starw", "PDw", "FLAIR", "IRT1", "MESE", "M
 MAX_SCANS = 64
 MAX_VALUES = 256
 
+Window = Literal["none", "hann", "hamming", "tukey"]
 Scalar = bool | int | float | str
 Value = Scalar | list[Scalar]
 
@@ -57,6 +58,12 @@ class ScanSimulationModel(_Model):
     pulses: Literal["shaped", "ideal"] | None = Field(default=None, description="as played, or instantaneous rotations")
     spoiling: Literal["gradient", "ideal"] | None = Field(
         default=None, description="as played, or no transverse magnetisation before an excitation"
+    )
+    extent: list[str] | None = Field(
+        default=None,
+        min_length=2,
+        max_length=3,
+        description="lengths along read, phase and, in 3D, partition; tissue beyond gives no signal, as if saturated",
     )
 
 
@@ -80,6 +87,7 @@ class ScanModel(_Model):
         default_factory=ScanSimulationModel, description="what differs from the protocol's"
     )
     limits: dict[str, Value] = Field(default_factory=dict, description="beside those of the protocol: docs/checking.md")
+    window: Window | None = Field(default=None, description="over k-space, against ringing; else the sequence's own")
     bids: BidsSuffix | None = Field(default=None, description="suffix in the BIDS dataset; else it follows from times")
 
 
@@ -124,6 +132,7 @@ class Scan:
     runs: tuple[Mapping[str, Value], ...]
     varied: tuple[str, ...] = ()  # parameters that differ between the runs
     simulation: Mapping[str, Any] = field(default_factory=dict)
+    window: str = ""  # over k-space, where chosen
     bids: str = ""  # suffix in the BIDS dataset, where chosen
 
 
@@ -248,6 +257,7 @@ def _scan(name: str, scan: ScanModel, source: Source) -> Scan:
         runs=runs,
         varied=tuple(scan.each),
         simulation=simulation,
+        window=scan.window or "",
         bids=scan.bids or "",
     )
 

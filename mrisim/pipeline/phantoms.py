@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 
 from mrisim._types import Int
 from mrisim.data import Phantom
-from mrisim.errors import ConsistencyError, Problem
+from mrisim.errors import ConsistencyError, MrisimError, Problem
 from mrisim.events.blocks import Sequence, Use
 from mrisim.io.phantoms import load_model
 from mrisim.phantom import Sampling
@@ -62,43 +62,53 @@ class PhantomSource:
         return PhantomSource(model=phantom, fixed=None, voxel=side)
 
     def sample(
-        self, seq: Sequence, isochromats: int | None = None, spoiling: str = "gradient", engine: str = "bloch"
+        self,
+        seq: Sequence,
+        isochromats: int | None = None,
+        spoiling: str = "gradient",
+        engine: str = "bloch",
+        extent: Iterable[str | float] | None = None,
     ) -> Phantom:
         """Isochromats on the slab that a sequence excites, voxel by voxel of its image.
 
         Each voxel, or voxel of a layer of a slice, gets as many as leave few spurious echoes, within reason; engine
-        `epg` has none of these.
+        `epg` has none of these. Tissue beyond an `extent` along read, phase and slice [m] is left out.
 
         Raises:
-            ConsistencyError: no isochromat there, or a flat phantom for a selective sequence.
+            ConsistencyError: no isochromat there, a flat phantom for a selective sequence, an extent that is none.
         """
         if self.fixed is not None:
-            _refuse_sampling(["isochromats"] if isochromats is not None else [])
+            given = {"isochromats": isochromats, "extent": extent}
+            _refuse_sampling([name for name, value in given.items() if value is not None])
             return self.fixed
         model = self.model
         if model is None:
             raise ConsistencyError(Problem("must have a model or isochromats, but has neither", path="phantom"))
+        kept = None if extent is None else _lengths(extent)
         if isochromats is not None:
-            return self._at(model, seq, isochromats)
+            return self._at(model, seq, isochromats, kept)
         if engine == "epg":
-            return self._at(model, seq, SHAPES)
+            return self._at(model, seq, SHAPES, kept)
         fewest, most = (ISOCHROMATS, MOST_LAYERED) if _layered(seq) else (FEWEST, MOST)
-        phantom = self._at(model, seq, fewest)
+        phantom = self._at(model, seq, fewest, kept)
         density = judge_density(lower(seq), seq.kspace()[0], phantom, spoiling, resolved=resolves_slices(seq))
         if density is None or density.error <= ALLOWED:
             return phantom
         steps = phantom.n_spins / fewest * len(seq.blocks)
         affordable = max(fewest, int(MOST_STEPS / max(steps, 1.0)))
         good = [count for count, error in density.errors.items() if error <= ALLOWED]
-        return self._at(model, seq, min([*good, most][0], most, affordable))
+        return self._at(model, seq, min([*good, most][0], most, affordable), kept)
 
     def judge(self, seq: Sequence, isochromats: int | None = None) -> Density | None:
         """What the sampling of a sequence costs in accuracy; None where it cannot be judged."""
         phantom = self.sample(seq, isochromats)
         return judge_density(lower(seq), seq.kspace()[0], phantom, resolved=resolves_slices(seq))
 
-    def _at(self, model: Model, seq: Sequence, isochromats: int) -> Phantom:
+    def _at(self, model: Model, seq: Sequence, isochromats: int, kept: tuple[float, ...] | None = None) -> Phantom:
         sampling = replace(self._sampling(model, seq, isochromats), stagger=_layered(seq))
+        if kept is not None:
+            least = np.minimum(sampling.extent, (*kept, np.inf)[:3])
+            sampling = replace(sampling, extent=(float(least[0]), float(least[1]), float(least[2])))
         slab, geometry = excited_slab(seq), sampling.geometry
         cut = slab is not None and sampling.extent[SLICE] >= slab * (1 - 1e-9)
         fade = (_reach(seq, 0.5 * _slab(seq) - FADE), _reach(seq, 0.5 * _slab(seq))) if cut else None
@@ -115,6 +125,21 @@ class PhantomSource:
         if slab is None or slab >= whole.extent[SLICE]:
             return whole
         return model.sampling(geometry=seq.geometry, voxel=whole.voxel, isochromats=count, slab=slab)
+
+
+def _lengths(extent: Iterable[str | float]) -> tuple[float, ...]:
+    """Lengths of an extent [m]."""
+    problems, found = [], []
+    for i, value in enumerate(extent):
+        try:
+            found.append(parse(value, LENGTH))
+            if not found[-1] > 0:
+                problems.append(Problem(f"must be above 0 mm, but is {value}", path=f"extent[{i}]"))
+        except MrisimError as error:
+            problems += [Problem(p.rule, p.remedy, f"extent[{i}]") for p in error.problems]
+    if problems:
+        raise ConsistencyError(problems)
+    return tuple(found)
 
 
 def _faded(phantom: Phantom, start: float, stop: float) -> Phantom:

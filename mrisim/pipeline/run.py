@@ -44,6 +44,7 @@ DEFAULTS: dict[str, Any] = {
     "memory": None,
     "voxel": None,
     "isochromats": None,
+    "extent": None,
 }
 
 
@@ -224,12 +225,20 @@ def _expand(protocol: Protocol, reading: Mapping[str, Any]) -> dict[str, tuple[S
     sequences, problems = {}, []
     for scan in protocol.scans:
         try:
-            sequences[scan.name] = tuple(load_sequence(scan.sequence, **reading, **dict(run)) for run in scan.runs)
+            loaded = (load_sequence(scan.sequence, **reading, **dict(run)) for run in scan.runs)
+            sequences[scan.name] = tuple(_windowed(seq, scan.window) for seq in loaded)
         except MrisimError as error:
             problems += [_placed(problem, protocol, scan) for problem in error.problems]
     if problems:
         raise SpecError(list(dict.fromkeys(problems)))
     return sequences
+
+
+def _windowed(seq: Sequence, window: str) -> Sequence:
+    """The sequence whose images are filtered as a protocol says, where it does."""
+    if not window or seq.recon is None:
+        return seq
+    return replace(seq, recon=replace(seq.recon, window=window))
 
 
 def _placed(problem: Problem, protocol: Protocol, scan: Scan) -> Problem:
@@ -261,7 +270,8 @@ def _scan(
         what = scan.name if len(sequences) == 1 else f"{scan.name} {number + 1} of {len(sequences)}"
         with clock.phase("sample", f"{what}: phantom"):
             imaged = with_images(seq) if is_pulseq(scan.sequence) else seq
-            phantom = source.sample(imaged, options["isochromats"], options["spoiling"], options["engine"])
+            asked = (options[key] for key in ("isochromats", "spoiling", "engine", "extent"))
+            phantom = source.sample(imaged, *asked)
         place = None if output is None or options["engine"] != "bloch" else output.checkpoint(scan.name, number)
         chosen |= {"seed": int(options["seed"]) + number, "checkpoint": place}
         if options["engine"] == "bloch":

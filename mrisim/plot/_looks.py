@@ -17,6 +17,7 @@ _SHOWN_AS: dict[str, tuple[float, str]] = {
     "m^2/s": (1e9, "µm²/ms"),
     "1": (1.0, ""),
 }
+_SHOWN_BY_NAME = {"MTT": (1.0, "s"), "delay": (1.0, "s")}
 _PER_MINUTE = ("Ktrans", "kep", "Fp", "PS", "CBF")
 _COLOURS = {"T1": "inferno", "T2": "viridis", "T2star": "viridis", "PD": "gray", "S0": "gray", "FA": "gray"}
 _COLOURS |= {"HighB": "gray"}
@@ -25,6 +26,8 @@ _COLOURS |= dict.fromkeys(("Ktrans", "kep", "ve", "vp"), "magma")
 _COLOURS |= {"PDFF": "inferno", "B0": "RdBu_r", "B1": "PuOr_r"}
 _RANGE = {"FA": (0.0, 1.0), "PDFF": (0.0, 1.0), "B1": (0.7, 1.3)}
 _AROUND_ZERO = ("B0",)
+_NO_FLUID = ("Ktrans", "kep", "ve", "vp", "Fp", "PS", "CBV", "CBF", "MTT", "delay", "HighB")  # fluid has little or none
+_TISSUES = 64  # distinct values at most of a map that is one of tissues
 _ABSOLUTE = {"FA": 0.05, "f": 0.05, "PDFF": 0.05, "B0": 5.0, "B1": 0.05, "ve": 0.05, "vp": 0.02}
 _SPELLED = {"HighB": "computed high b", "Dstar": "D*", "T2star": "T2*", "R2star": "R2*"}
 
@@ -73,7 +76,8 @@ def look_of(values: ParameterMap, limits: tuple[float, float] | None = None) -> 
         -40.0
     """
     name = values.name
-    factor, unit = (60.0, "1/min") if name in _PER_MINUTE else _SHOWN_AS.get(values.unit, (1.0, values.unit))
+    usual = _SHOWN_BY_NAME.get(name, _SHOWN_AS.get(values.unit, (1.0, values.unit)))
+    factor, unit = (60.0, "1/min") if name in _PER_MINUTE else usual
     if limits is not None:
         low, high = limits[0] * factor, limits[1] * factor
     elif name in _RANGE:
@@ -84,13 +88,19 @@ def look_of(values: ParameterMap, limits: tuple[float, float] | None = None) -> 
 
 
 def _ends(name: str, shown: np.ndarray) -> tuple[float, float]:
-    """Ends of the colours: most of the values, and not those of fluid alone."""
+    """Ends of the colours: most of the values, and not those of fluid alone; of a true map, whatever a tissue's size."""
     if name in _AROUND_ZERO:
         finite = np.abs(shown[np.isfinite(shown)])
         reach = float(np.percentile(finite, 98)) if finite.size else 0.0
         return -(reach or 1.0), reach or 1.0
     finite = shown[np.isfinite(shown) & (shown > 0)]
-    return 0.0, float(min(np.percentile(finite, 98), 2.5 * np.median(finite))) if finite.size else 1.0
+    if not finite.size:
+        return 0.0, 1.0
+    values = np.unique(finite.astype(np.float32))
+    true = len(values) <= _TISSUES
+    if name in _NO_FLUID:
+        return 0.0, float(values[-1] if true else np.percentile(finite, 99))
+    return 0.0, float(min(np.percentile(finite, 98), 2.5 * np.median(values if true else finite)))
 
 
 def colour_table(name: str) -> Float[np.ndarray, "256 3"]:

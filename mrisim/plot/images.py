@@ -18,6 +18,7 @@ from mrisim.units import ANGLE, TIME
 from mrisim.units import show as text_of
 
 _COLUMNS = 5  # panels side by side
+_MOST = 15  # panels of one series
 _CYCLIC = "twilight_shifted"
 _DARK = 0.1  # of a bright voxel: less has no phase to speak of
 _WEIGHTED = 20e6  # b value from which the images of a series are captioned with theirs [s/m²]
@@ -26,6 +27,8 @@ _WEIGHTED = 20e6  # b value from which the images of a series are captioned with
 @style.styled
 def image(img: Image, *, slice_index: int | None = None, phase: bool = False, title: str | None = None) -> Figure:
     """Draw each contrast of one slice in gray, with scale bar and letters of its sides; three planes of a volume.
+
+    Of a series of more than fifteen images, that many are drawn, spread over it, and captioned with their times.
 
     Args:
         img: Complex image.
@@ -44,8 +47,10 @@ def image(img: Image, *, slice_index: int | None = None, phase: bool = False, ti
     check_slice(index, nz)
     if img.grid.thickness is None and nz > 4 and slice_index is None and len(img.data) == 1:
         return _planes(img, phase, title)
-    pictures = [_phase(data[index]) if phase else np.abs(data[index]) for data in img.data]
+    rows_drawn = np.unique(np.linspace(0, len(img.data) - 1, min(len(img.data), _MOST)).round().astype(int))
+    pictures = [_phase(img.data[row, index]) if phase else np.abs(img.data[row, index]) for row in rows_drawn]
     captions, common = _captions(img)
+    captions = [captions[row] for row in rows_drawn]
     rows = -(-len(pictures) // _COLUMNS)
     columns = -(-len(pictures) // rows)
     panel = 4.4 if columns == 1 else style.PAGE_WIDTH / columns
@@ -76,7 +81,10 @@ def _captions(img: Image) -> tuple[list[str], str]:
     same = {name for name, values in img.coordinates.items() if values.ndim == 1 and np.ptp(values) < 1e-9}
     differ = {name: values for name, values in img.coordinates.items() if name not in same}
     shared = {name: img.coordinates[name] for name in same}
-    return [caption_of(differ, row) for row in range(count)], caption_of(shared, 0).replace("\n", " · ")
+    captions = [caption_of(differ, row) for row in range(count)]
+    if not any(captions) and "time" in differ:
+        captions = [text_of(float(time), TIME, digits=3) for time in differ["time"]]
+    return captions, caption_of(shared, 0).replace("\n", " · ")
 
 
 def _phase(data: np.ndarray) -> np.ndarray:
@@ -127,7 +135,7 @@ def parameter_map(
     Args:
         estimate: Map in SI.
         slice_index: Which slice; the central one by default.
-        limits: Range of colours [SI]; by default from zero to 2.5 medians at most.
+        limits: Range of colours [SI]; by default from zero to most of the values, without those of fluid.
         title: Instead of the name of the map.
 
     Returns:
@@ -169,7 +177,7 @@ def map_comparison(
         truth: True map in SI.
         estimate: Fitted map on the same grid.
         slice_index: Which slice; the central one by default.
-        limits: Range of colours [SI]; by default from zero to 2.5 medians of the truth at most.
+        limits: Range of colours [SI]; by default from zero to the most of a true tissue, without that of fluid.
         title: Instead of the name of the map.
 
     Returns:

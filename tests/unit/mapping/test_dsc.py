@@ -74,6 +74,14 @@ def test_leakage_is_corrected():
     np.testing.assert_allclose(found["k2"], [0, 0, 0.005], atol=1e-9)
 
 
+def test_tissue_without_blood_to_speak_of_is_masked():
+    """What rings into fluid from vessels is no first pass of its own, of whatever sign."""
+    rows = np.stack([share * artery() for share in (0.006, 0.004, -0.004)])
+    found = dsc.perfusion(TIME, rows, artery(), **SAME)
+    assert found.counts == {"fitted": 1, "empty": 2, "failed": 0}
+    assert np.isfinite(found["mtt"]).tolist() == [True, False, False]
+
+
 def test_what_cannot_be_fitted_is_masked():
     rows = np.stack([tissue(0.01, 4.0), np.zeros(len(TIME)), np.full(len(TIME), np.nan)])
     found = dsc.perfusion(TIME, rows, artery(), **SAME)
