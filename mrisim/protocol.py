@@ -7,7 +7,8 @@ Grammar (every length, time and angle with its unit):
     description, reference            # text
     phantom: name or file, or {name: …, field: …, parameters of the phantom: …}
     scans:
-      name: {sequence: name or file, set: {parameter: value}, each: {parameter: [values]}, simulation: {…}, window: tukey, bids: T1w}
+      name: {sequence: name or file, set: {parameter: value}, each: {parameter: [values]}, simulation: {…}, bids: T1w,
+             window: tukey}
     maps:
       name: {fit: …, from: scan, options of the fit}
     simulation: {isochromats, voxel, coils, noise, engine, pulses, spoiling, injection, extent}
@@ -27,10 +28,11 @@ from typing import Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from mrisim.errors import Problem, SpecError
+from mrisim.errors import MrisimError, Problem, SpecError
 from mrisim.paths import library_files
 from mrisim.schemas import for_editors
-from mrisim.source import Source, did_you_mean, inside_folder, one_line, read_source, validate
+from mrisim.source import KeyPath, Source, did_you_mean, inside_folder, one_line, read_source, validate
+from mrisim.units import LENGTH, TIME, parse
 
 BidsSuffix = Literal["T1w", "T2w", "T2starw", "PDw", "FLAIR", "IRT1", "MESE", "MEGRE", "VFA"]
 MAX_SCANS = 64
@@ -213,6 +215,7 @@ def json_schema() -> dict[str, Any]:
 def _resolve(source: Source, text: str) -> Protocol:
     model = cast(ProtocolModel, validate(ProtocolModel, source))
     problems = [*_scan_problems(model, source), *_map_problems(model, source)]
+    problems += _quantity_problems(("simulation",), model.simulation, source)
     phantom, parameters, more = _phantom(model, source)
     if problems or more:
         raise SpecError([*problems, *more])
@@ -276,6 +279,7 @@ def _scan_problems(model: ProtocolModel, source: Source) -> list[Problem]:
         if 0 in lengths or max(lengths, default=1) > MAX_VALUES:
             rule = f"must have 1 to {MAX_VALUES} values, but has {max(lengths)}"
             problems.append(source.problem((*path, "each"), rule))
+        problems += _quantity_problems((*path, "simulation"), scan.simulation, source)
         for key in scan.set.keys() & scan.each.keys():
             problems.append(
                 source.problem((*path, "each", key), "must be in set or in each, but is in both", at_key=True)
@@ -285,6 +289,23 @@ def _scan_problems(model: ProtocolModel, source: Source) -> list[Problem]:
                 inside_folder(source.folder, scan.sequence)
             except SpecError as error:
                 problems += [source.problem((*path, "sequence"), p.rule, p.remedy) for p in error.problems]
+    return problems
+
+
+def _quantity_problems(path: KeyPath, simulation: ScanSimulationModel, source: Source) -> list[Problem]:
+    """What is wrong with the times and lengths of a simulation."""
+    given = [("injection", simulation.injection, TIME)] if simulation.injection is not None else []
+    lengths = [(("extent", i), value, LENGTH) for i, value in enumerate(simulation.extent or ())]
+    problems = []
+    for key, value, dimension in (*given, *lengths):
+        place = (*path, *(key if isinstance(key, tuple) else (key,)))
+        try:
+            found = parse(value, dimension)
+        except MrisimError as error:
+            problems += [source.problem(place, p.rule, p.remedy) for p in error.problems]
+            continue
+        if dimension is LENGTH and not found > 0:
+            problems.append(source.problem(place, f"must be above 0 mm, but is {value}"))
     return problems
 
 

@@ -60,6 +60,8 @@ def _dce(given: Given) -> FitResult:
         r2_star=float(spec.get("r2_star", 0.0)),
     )
     ta, ca = _input(given, time[order], concentration)
+    least = float(spec.get("least_uptake", 0.0)) * np.interp(time[order], ta, ca).mean()
+    concentration[concentration.mean(axis=1) < least] = 0.0  # counts as empty
     return dce.fit(spec["model"], time[order], concentration, ca, ta=ta, fit_delay=spec.get("fit_delay", False))
 
 
@@ -159,9 +161,25 @@ def _check_alternatives(path: str, spec: Mapping[str, Any], image: Image) -> lis
         needed = "baseline, or arrival" if spec.get("aif") == "measured" else "arrival"
         rule = f"must say when the agent comes by {needed}, but does not"
         problems.append(Problem(rule, "Add arrival: 30 s", f"{path}.arrival"))
-    elif "baseline" not in spec and not (_times(image) < parse(spec["arrival"], TIME)).any():
-        rule = f"must come after the first image at {_times(image).min():g} s, but is {spec['arrival']}"
+    else:
+        problems += _check_baseline(path, spec, _times(image))
+    return problems
+
+
+def _check_baseline(path: str, spec: Mapping[str, Any], time: Float[np.ndarray, " n"]) -> list[Problem]:
+    """What is wrong with the times before and after the agent comes."""
+    if not np.isfinite(time).all():
+        return []
+    problems, arrival = [], parse(spec["arrival"], TIME) if "arrival" in spec else None
+    if arrival is not None and "baseline" not in spec and not (time < arrival).any():
+        rule = f"must come after the first image at {time.min():.4g} s, but is {spec['arrival']}"
         problems.append(Problem(rule, "Scan a baseline", f"{path}.arrival"))
+    if arrival is not None and arrival >= time.max():
+        rule = f"must come before the last image at {time.max():.4g} s, but is {spec['arrival']}"
+        problems.append(Problem(rule, "Scan longer, or inject earlier", f"{path}.arrival"))
+    if spec.get("baseline", 0) >= len(time):
+        rule = f"must leave some of the {len(time)} images, but is {spec['baseline']}"
+        problems.append(Problem(rule, "It counts the images before the agent", f"{path}.baseline"))
     return problems
 
 
@@ -183,7 +201,8 @@ def _check_dsc(path: str, spec: Mapping[str, Any], image: Image) -> list[Problem
         for key, remedy in remedies.items()
         if key not in spec
     ]
-    return [*_known(path, image, "te"), *missing]
+    late = [] if "baseline" not in spec else _check_baseline(path, spec, _times(image))
+    return [*_known(path, image, "te"), *missing, *late]
 
 
 def _times(image: Image) -> Float[np.ndarray, " contrast"]:
@@ -276,6 +295,7 @@ METHODS = {
             "r2_star": number(0.0, 1000.0),
             "fit_delay": true_or_false,
             "steady_state": true_or_false,
+            "least_uptake": number(0.0, 1.0),
         },
         inputs={"t1": "T1", "b1": "B1"},
         check=_check_dce,

@@ -87,8 +87,7 @@ def fit_maps(
             Problem("must name at least one map, but is empty", "Add T2: {fit: monoexponential}", "maps")
         )
     problems = check_maps(maps)
-    if not problems:
-        problems = [problem for name, spec in maps.items() for problem in _check_series(f"maps.{name}", spec, series)]
+    problems = problems or check_series(maps, series)
     if problems:
         raise ConsistencyError(problems)
     done: dict[str, ParameterMap] = {}
@@ -113,12 +112,25 @@ def check_maps(maps: Mapping[str, Mapping[str, Any]]) -> list[Problem]:
     return [problem for name, spec in maps.items() for problem in _check(name, spec, maps)]
 
 
+def check_series(maps: Mapping[str, Mapping[str, Any]], series: Mapping[str, Image]) -> list[Problem]:
+    """What of some series does not suit the fits; of images, only what is known about them counts.
+
+    Args:
+        maps: Specification that `check_maps` finds nothing wrong with.
+        series: By the name that `from` gives; one series without a name where maps give none.
+    """
+    problems = []
+    for name, spec in maps.items():
+        found = _check_series(f"maps.{name}", spec, series)
+        problems += found or _check_constant(name, METHODS[spec["fit"]], _series(name, spec, series))
+    return problems
+
+
 def _fit(
     name: str, spec: Mapping[str, Any], image: Image, done: Mapping[str, ParameterMap]
 ) -> tuple[FitResult, Bool[np.ndarray, "z y x"]]:
     """Fit the voxels that are not background."""
     method = METHODS[spec["fit"]]
-    _check_constant(name, method, image)
     peak = np.abs(image.data).max(axis=0)
     foreground = (peak > 0) & (peak >= float(spec.get("threshold", THRESHOLD)) * peak.max())
     inputs = {
@@ -173,7 +185,7 @@ def _to_map(
     )
 
 
-def _check_constant(name: str, method: Method, image: Image) -> None:
+def _check_constant(name: str, method: Method, image: Image) -> list[Problem]:
     problems = []
     for coordinate in method.constant:
         values = np.asarray(image.coordinates.get(coordinate, np.nan), dtype=float)
@@ -181,8 +193,7 @@ def _check_constant(name: str, method: Method, image: Image) -> None:
         if known.size and np.ptp(known) > EQUAL * np.abs(known).max():
             rule = f"must be the same in all contrasts for this fit, but goes from {known.min():g} to {known.max():g}"
             problems.append(Problem(rule, "Take scans that differ in one setting", f"maps.{name}: {coordinate}"))
-    if problems:
-        raise ConsistencyError(problems)
+    return problems
 
 
 def _series(name: str, spec: Mapping[str, Any], series: Mapping[str, Image]) -> Image:

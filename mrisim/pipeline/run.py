@@ -16,7 +16,7 @@ from mrisim.events.blocks import Sequence
 from mrisim.io.sequences import is_pulseq, known_of_images, load_sequence, with_images
 from mrisim.mapping import fit_maps
 from mrisim.phantom import Model, Truth
-from mrisim.pipeline.fits import refuse_wrong_fits
+from mrisim.pipeline.fits import refuse_unsuited_series, refuse_wrong_fits
 from mrisim.pipeline.kinds import kind_of
 from mrisim.pipeline.output import Output, output_folder
 from mrisim.pipeline.phantoms import PhantomSource
@@ -163,11 +163,14 @@ def _phantom(
     parameters = dict(protocol.phantom_parameters) if phantom is None else {}
     if field is not None:
         parameters["field"] = field
-    return PhantomSource.of(
-        protocol.phantom if phantom is None else phantom,
-        parameters,
-        voxel=options["voxel"],
-    )
+    if phantom is not None or protocol.source is None:
+        return PhantomSource.of(protocol.phantom if phantom is None else phantom, parameters, voxel=options["voxel"])
+    try:
+        return PhantomSource.of(protocol.phantom, parameters, voxel=options["voxel"])
+    except SpecError as error:
+        problems = ((p, ("phantom", *p.path.removeprefix("phantom").split())) for p in error.problems)
+        placed = protocol.source.problem
+        raise SpecError([p if p.file else placed(path, p.rule, p.remedy) for p, path in problems]) from None
 
 
 def _compute(
@@ -181,6 +184,7 @@ def _compute(
     with clock.phase("expand", "Reading sequences"):
         sequences = _expand(protocol, reading)
         refuse_wrong_fits(protocol, (seq for runs in sequences.values() for seq in runs[:1]))
+        refuse_unsuited_series(protocol, sequences)
     scans = {}
     for scan in protocol.scans:
         wish = _wish(sequences[scan.name][0])

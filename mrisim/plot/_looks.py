@@ -88,7 +88,7 @@ def look_of(values: ParameterMap, limits: tuple[float, float] | None = None) -> 
 
 
 def _ends(name: str, shown: np.ndarray) -> tuple[float, float]:
-    """Ends of the colours: most of the values, and not those of fluid alone; of a true map, whatever a tissue's size."""
+    """Ends of the colours: most of the values, not those of fluid alone; of a true map, whatever a tissue's size."""
     if name in _AROUND_ZERO:
         finite = np.abs(shown[np.isfinite(shown)])
         reach = float(np.percentile(finite, 98)) if finite.size else 0.0

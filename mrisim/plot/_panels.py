@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.patheffects import AbstractPathEffect, withStroke
 
 from mrisim.data import Grid, ParameterMap
 from mrisim.errors import ConsistencyError, Problem
@@ -51,7 +52,9 @@ def scale_bar(axes: Axes, grid: Grid, color: str = "white") -> None:
     width = grid.shape[0] * grid.spacing[0] * 1e3
     length = max(step for step in (1, 2, 5, 10, 20, 50, 100, 200) if step <= max(width / 4, 1))
     x, y = 0.04 * width, 0.05 * grid.shape[1] * grid.spacing[1] * 1e3
-    axes.plot([x, x + length], [y, y], color=color, linewidth=2.2, solid_capstyle="butt")
+    seam = _seam(color)
+    bar = [withStroke(linewidth=3.6, foreground=BLANK)] if seam else []
+    axes.plot([x, x + length], [y, y], color=color, linewidth=2.2, solid_capstyle="butt", path_effects=bar)
     axes.annotate(
         f"{length} mm",
         (x, y),
@@ -61,14 +64,23 @@ def scale_bar(axes: Axes, grid: Grid, color: str = "white") -> None:
         va="bottom",
         color=color,
         fontsize=7,
+        path_effects=seam,
     )
+
+
+def _seam(color: str) -> list[AbstractPathEffect]:
+    """Light seam about dark marks, which may lie on dark tissue."""
+    return [] if color == "white" else [withStroke(linewidth=2.2, foreground=BLANK)]
 
 
 def letters(axes: Axes, grid: Grid, color: str = "white") -> None:
     """Write R or L, A or P, S or I at the right and upper edge, where the sides of the picture look along x, y or z."""
     for axis, place, align in ((0, (0.985, 0.5), ("right", "center")), (1, (0.5, 0.985), ("center", "top"))):
         letter = _side(grid.geometry.rotation[:, axis])
-        axes.text(*place, letter, transform=axes.transAxes, color=color, fontsize=8, ha=align[0], va=align[1], zorder=5)
+        axes.text(
+            *place, letter, transform=axes.transAxes, color=color, fontsize=8, ha=align[0], va=align[1], zorder=5,
+            path_effects=_seam(color),
+        )  # fmt: skip
 
 
 def _side(direction: np.ndarray) -> str:

@@ -21,7 +21,7 @@ _COLUMNS = 5  # panels side by side
 _MOST = 15  # panels of one series
 _CYCLIC = "twilight_shifted"
 _DARK = 0.1  # of a bright voxel: less has no phase to speak of
-_WEIGHTED = 20e6  # b value from which the images of a series are captioned with theirs [s/m²]
+_WEIGHTED = 40e6  # b value from which the images of a series are captioned with theirs [s/m²]
 
 
 @style.styled

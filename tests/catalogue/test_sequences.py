@@ -281,6 +281,21 @@ def test_gradient_spoiling_is_the_same_in_every_repetition(name):
         assert cycles == pytest.approx(round(cycles), abs=1e-6)
 
 
+@pytest.mark.parametrize("name", ["spin_echo", "inversion_recovery_se", "saturation_recovery"])
+def test_free_decay_of_refocusing_pulses_goes_to_the_edge_of_the_image(name):
+    """Excitation and receiver change sign from line to line together, refocusing does not: what it excites itself
+    alternates in the samples, and lies half a field of view away from the middle."""
+    seq = load(name)
+    pulses = pulse_instances(seq)
+    use = seq.rf.use[pulses.event]
+    sign = lambda phase: np.exp(1j * phase)  # noqa: E731
+    excited = sign(seq.rf.phase[pulses.event][use == Use.EXCITATION])
+    np.testing.assert_allclose(excited[1:], -excited[:-1], atol=1e-9)
+    assert np.ptp(seq.rf.phase[pulses.event][use == Use.REFOCUSING]) == 0.0
+    received = sign(seq.adc.phase[seq.blocks.adc[seq.blocks.adc >= 0]])
+    np.testing.assert_allclose(received, excited[-len(received) :], atol=1e-9)
+
+
 @pytest.mark.parametrize("name", ["flash_2d", "flash_3d", "multi_echo_gre", "mprage", *GRIDDED])
 def test_rf_spoiling_is_quadratic(name):
     seq = load(name)

@@ -6,6 +6,7 @@ import json
 import re
 
 import jsonschema
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -150,3 +151,26 @@ def test_nothing_but_a_typed_error_comes_out(tmp_path_factory, data):
     assert bool(problems) != bool(scans)  # either says what is wrong or gives something to run
     assert {problem.file for problem in problems} <= {str(path)}
     assert all(re.search(r"\b(must|cannot)\b", problem.rule) for problem in problems)
+
+
+def test_a_scan_may_filter_its_images_and_cut_tissue_outside_the_field_of_view(tmp_path):
+    """Half of a bar lies outside a field of view that is half as wide: it wraps, unless an extent leaves it out."""
+    (tmp_path / "bar.yaml").write_text(
+        "mrisim: 1\nphantom: bar\nsize: [80 mm, 20 mm, 20 mm]\nvoxel: 4 mm\nisochromats: 1\n"
+        "shapes:\n  - {rectangle: {size: [80 mm, 20 mm]}, tissue: {T1: 1 s, T2: 90 ms}}\n"
+    )
+    text = (
+        "mrisim: 1\nprotocol: x\nphantom: bar.yaml\nscans:\n"
+        "  plain: {{sequence: spin_echo, set: {{matrix: [24, 12], fov: [96 mm, 48 mm]}}}}\n"
+        "  cut: {{sequence: spin_echo, set: {{matrix: [24, 12], fov: [96 mm, 48 mm]}}, window: tukey,\n"
+        "        simulation: {{extent: [40 mm, 40 mm]}}}}\n"
+        "simulation: {{isochromats: 1, pulses: ideal, spoiling: ideal}}\n"
+    )
+    (tmp_path / "exam.yaml").write_text(text.replace("{{", "{").replace("}}", "}"))
+    result = run(tmp_path / "exam.yaml")
+    wide, cut = (np.abs(result.scans[name].image.data[0, 0, 6]) for name in ("plain", "cut"))
+    far = np.abs(np.arange(24) - 12) > 7  # 28 mm from the middle
+    assert wide[far].max() > 0.5 * wide[12]
+    assert cut[far].max() < 0.05 * cut[12]  # a window's response three voxels from an edge
+    assert result.scans["cut"].image.provenance["recon"]["window"] == "tukey"
+    assert result.scans["plain"].image.provenance["recon"]["window"] == "none"

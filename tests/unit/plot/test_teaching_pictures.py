@@ -111,6 +111,21 @@ def test_maps_look_as_their_quantity_asks():
     assert t2.difference(np.array([100.0]), np.array([101.0]))[0] == pytest.approx(1.0)
 
 
+def test_a_small_lesion_is_within_the_colours_and_fluid_need_not_be():
+    """Of a true map each tissue counts alike, whatever its size."""
+    values = np.repeat([0.38, 1.4, 1.6, 2.2, 4.0], [800, 150, 15, 34, 1])  # s: fat, muscle, lesion, gland, fluid
+    grid = Grid.of((1000, 1, 1), (1e-3, 1e-3, 1e-3))
+    t1 = look_of(ParameterMap(name="T1", unit="s", data=values[None, None], grid=grid))
+    assert (t1.low, t1.high) == (0.0, pytest.approx(2200.0))
+    rate = look_of(ParameterMap(name="Ktrans", unit="1/s", data=values[None, None] / 60, grid=grid))
+    assert rate.high == pytest.approx(4.0)
+    noisy = look_of(
+        ParameterMap(name="T1", unit="s", data=(values + np.linspace(0, 1e-3, 1000))[None, None], grid=grid)
+    )
+    assert noisy.high == pytest.approx(2.5 * 380.0, rel=2e-3)
+    assert look_of(ParameterMap(name="MTT", unit="s", data=values[None, None], grid=grid)).unit == "s"
+
+
 def test_an_overview_has_truth_above_estimate():
     maps = {"T1 map": make_map("T1", "s", 1.0), "B0": make_map("B0", "Hz", 3.0)}
     figure = plot.overview({}, maps, truth={"T1 map": make_map("T1", "s", 1.1)}, title="exam")
