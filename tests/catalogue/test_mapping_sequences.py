@@ -202,7 +202,8 @@ def test_t1_of_points_with_pulses_as_played(name, options, error):
     t1 = np.array([0.3, 0.6, 0.9, 1.0, 1.1, 1.2, 1.4])
     place = np.stack([(np.arange(7) - 3) * 20e-3, 0 * t1, 0 * t1], axis=1)
     points = mr.Phantom.from_arrays(position=place, t1=t1, t2=0.08, field=3.0)
-    image = mr.reconstruct(mr.simulate(load_sequence(name, **options), points, spoiling="ideal", dtype="float64"))
+    raw = mr.simulate(load_sequence(name, **options), points, spoiling="ideal", dtype="float64")
+    image = mr.reconstruct(raw, window="none")  # a filter would mix the points
     asked = {"T1": {"fit": "variable_flip"}} if name == "vfa_t1" else None
     (fit,) = mr.fit_maps(image, asked).values()
     middle = [n // 2 for n in fit.data.shape[:2]]
