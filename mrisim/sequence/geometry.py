@@ -130,12 +130,13 @@ def move_to_center(seq: Sequence) -> Sequence:
     if not np.any(center):
         return seq
     tracks, pulses = gradient_tracks(seq), pulse_instances(seq)
+    use = seq.rf.use[pulses.event]  # before the events are numbered anew
     shift = total_gradient(tracks, pulses.center) @ center
     seq = _shift_pulses(seq, pulses, shift)
     readouts = readout_instances(seq)
     if len(readouts.block) == 0:
         return seq
-    offsets = k_offsets(seq.rf.use[pulses.event], total_moment(tracks, pulses.center))
+    offsets = k_offsets(use, total_moment(tracks, pulses.center))
     time = readouts.times(seq)
     k = total_moment(tracks, time) - offsets[np.searchsorted(pulses.center, time, side="right")]
     return _shift_readouts(seq, readouts, time, k @ center)
