@@ -274,8 +274,8 @@ def _scan(
         what = scan.name if len(sequences) == 1 else f"{scan.name} {number + 1} of {len(sequences)}"
         with clock.phase("sample", f"{what}: phantom"):
             imaged = with_images(seq) if is_pulseq(scan.sequence) else seq
-            asked = (options[key] for key in ("isochromats", "spoiling", "engine", "extent"))
-            phantom = source.sample(imaged, *asked)
+            sampled = (options[key] for key in ("isochromats", "spoiling", "engine", "extent"))
+            phantom = source.sample(imaged, *sampled)
         place = None if output is None or options["engine"] != "bloch" else output.checkpoint(scan.name, number)
         chosen |= {"seed": int(options["seed"]) + number, "checkpoint": place}
         if options["engine"] == "bloch":
