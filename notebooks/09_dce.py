@@ -112,7 +112,7 @@ scan = mr.load_sequence(
     "dce_spgr_3d", matrix=[32, 40, 2], fov=["128 mm", "160 mm", "16 mm"], dynamics=50, interval="4.8 s", TR="8 ms", flip="20 deg"
 )
 squares = mr.load_phantom("qiba_tofts", voxel="4 mm", isochromats=1)
-image = mr.reconstruct(mr.simulate(scan, squares, spoiling="ideal", injection="0 s"))
+image = mr.reconstruct(mr.simulate(scan, squares, spoiling="ideal", injection="0 s"), window="none")  # squares fill their voxels
 shown = [0, 5, 8, 20, 49]
 first = mr.Image(data=image.data[shown], grid=image.grid, coordinates={})
 mr.plot.image(first, title="Before the bolus, as it comes, at 40 s, 98 s and 237 s")
