@@ -230,7 +230,7 @@ def test_ten_million_isochromats_stay_within_their_memory():
 
 def test_compiled_programs_are_forgotten_before_memory_maps_run_out(monkeypatch):
     monkeypatch.setattr(_progress, "_MOST_MAPS", 0)
-    source = spins(t1=0.7, t2=0.03, df=11.0)
+    source = spins(position=np.zeros((700, 3)), t1=0.7, t2=0.03, df=11.0)  # of a size that no other test has
     first = simulate(echo(7), source).signal
     assert _tiles.compilations() == 0
     assert np.array_equal(simulate(echo(7), source).signal, first)
