@@ -7,6 +7,7 @@ combinations of a few (`near`). Spins are sorted so that such a group fills whol
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -24,6 +25,7 @@ _SIZES = (*range(64, 15, -4), *range(15, 1, -1))
 _MOST_WASTE = 1.15  # spins after filling up, relative to before
 _NEAR_SIZES = (*range(256, 128, -16), *range(128, 15, -8))  # tiles of 4,096 spins hold whole runs of these
 _NEAR_CYCLES = (1 / 16, 1 / 8, 1 / 4, 1 / 2)  # widths of a cell, in cycles of the phase between both ends of a readout
+_TAILS = (0.0, 0.002, 0.01, 0.03, 0.1)  # shares of the spins that a band may leave out
 _EQUAL = 0.01  # of the tolerance: cycles by which places may differ that are equal
 ERROR_OF_RUNS = 0.25  # of the tolerance: relative error of the samples of a run's spins
 _WORTH = 0.95  # of the time, that runs must save
@@ -41,6 +43,7 @@ class Grouping:
     filler: Bool[np.ndarray, " padded"]  # places of no weight
     band: Band | None = None  # what the spins of a run differ by; None: nothing that a readout can tell
     pivots: int = 0  # of all readout classes together, about
+    rest: Int[np.ndarray, " rest"] | None = None  # spins that come in no run: far off in frequency, or of short T2
 
     def arrange(self, phantom: Phantom) -> Phantom:
         """The phantom in this order."""
@@ -76,40 +79,78 @@ def near_spins(program: Program, phantom: Phantom, tolerance: float, n_coils: in
     direction = _read_direction(program) if work > _LEAST_WORK else None
     if direction is None:
         return None
-    place, band = np.asarray(phantom.position) @ direction, _band(phantom, direction)
+    place = np.asarray(phantom.position) @ direction
+    band = _band(precessing(phantom), 1 / np.asarray(phantom.t2), direction)
     reads = [(len(r.delay), len(r.step), *np.ptp(r.k, axis=0), np.ptp(r.delay)) for r in program.readouts]
     key = (zlib.crc32(place), band, tuple(reads), program.n_steps, tolerance, n_coils)
     known, found = _LAST.get(phantom, (None, None))
     if known != key:
-        found = _in_runs(program, place, band, tolerance, n_coils)
+        found = _in_runs(program, phantom, place, band, tolerance, n_coils)
         _LAST[phantom] = key, found
     return found
 
 
 def _in_runs(
-    program: Program, place: Float[np.ndarray, " spins"], band: Band, tolerance: float, n_coils: int
+    program: Program, phantom: Phantom, place: Float[np.ndarray, " spins"], band: Band, tolerance: float, n_coils: int
 ) -> Grouping | None:
-    """Runs of neighbors along the read direction, of the size and the width that take least time."""
-    order = np.argsort(place, kind="stable")
-    place, direction = place[order], np.asarray(band.direction)
+    """Runs of neighbors along the read direction, of the size and the width that take least time.
+
+    Bands that leave out some spins, the tails of Lorentzian lines and bone, are tried too.
+    """
+    df, r2 = precessing(phantom), 1 / np.asarray(phantom.t2)
+    order, some = np.argsort(place, kind="stable"), cost.some_of(len(place))
+    direction = np.asarray(band.direction)
     best, cheapest = None, _WORTH * _time(program, len(place), n_coils)
-    for first, half in _cells(place, program, direction, tolerance):
-        counts, wider = np.diff(first, append=len(place)), replace(band, half_position=half)
-        for size in _NEAR_SIZES:
-            filled = -(-counts // size) * size
-            time = _time(program, int(filled.sum()), n_coils, size, wider, tolerance)
-            if time < cheapest:
-                best, cheapest = (counts, filled, size), time
-    if best is None:
-        return None
-    found = _arranged(np.arange(len(place)), *best)
-    runs = place[found.order].reshape(-1, found.size)
-    half = float(np.abs(runs - runs[:, [middle_of(found.size)]]).max())
-    band = replace(band, half_position=half)
+    for tail in _TAILS:
+        low, high = _narrowest(df[some], 1 - tail)
+        fast = float(np.quantile(r2[some], 1 - tail))
+        inside = (df >= low) & (df <= high) & (r2 <= fast) if tail else np.ones(len(place), bool)
+        kept = order[inside[order]]
+        if len(kept) == 0:
+            continue
+        narrow = _band(df[kept], r2[kept], direction)
+        rest = _time(program, len(place) - len(kept), n_coils)
+        for first, half in _cells(place[kept], program, direction, tolerance):
+            counts, wider = np.diff(first, append=len(kept)), replace(narrow, half_position=half)
+            for size in _NEAR_SIZES:
+                filled = -(-counts // size) * size
+                time = rest + _time(program, int(filled.sum()), n_coils, size, wider, tolerance)
+                if time < cheapest:
+                    best, cheapest = (kept, narrow, counts, filled, size), time
+    return None if best is None else _with_band(program, place, tolerance, *best)
+
+
+def _narrowest(values: Float[np.ndarray, " spins"], share: float) -> tuple[float, float]:
+    """The narrowest range that holds a share of some values."""
+    ordered = np.sort(values)
+    count = max(1, math.ceil(share * len(ordered)))
+    width = ordered[count - 1 :] - ordered[: len(ordered) - count + 1]
+    first = int(width.argmin())
+    return float(ordered[first]), float(ordered[first + count - 1])
+
+
+def _with_band(
+    program: Program,
+    place: Float[np.ndarray, " spins"],
+    tolerance: float,
+    kept: Int[np.ndarray, " kept"],
+    band: Band,
+    counts: Int[np.ndarray, " cells"],
+    filled: Int[np.ndarray, " cells"],
+    size: int,
+) -> Grouping | None:
+    """Those runs, with the band that they have."""
+    found = _arranged(np.arange(len(kept)), counts, filled, size)
+    order = kept[found.order]
+    runs = place[order].reshape(-1, size)
+    band = replace(band, half_position=float(np.abs(runs - runs[:, [middle_of(size)]]).max()))
     pivots = [expected_pivots(band.total(readout), ERROR_OF_RUNS * tolerance) for readout in program.readouts]
     if None in pivots:  # middle spins lie at a rim of their cells
         return None
-    return replace(found, order=order[found.order], band=band, pivots=sum(n for n in pivots if n))
+    left_out = np.ones(len(place), bool)
+    left_out[kept] = False
+    rest = np.flatnonzero(left_out) if left_out.any() else None
+    return replace(found, order=order, band=band, pivots=sum(n for n in pivots if n), rest=rest)
 
 
 def middle_of(size: int) -> int:
@@ -124,9 +165,8 @@ def _read_direction(program: Program) -> Float[np.ndarray, " 3"] | None:
     return directions[:, 2] if strength[2] > 0 and strength[1] <= 1e-16 * strength[2] else None
 
 
-def _band(phantom: Phantom, direction: Float[np.ndarray, " 3"]) -> Band:
-    """What all spins differ by, wherever they lie."""
-    df, r2 = precessing(phantom), 1 / np.asarray(phantom.t2)
+def _band(df: Float[np.ndarray, " spins"], r2: Float[np.ndarray, " spins"], direction: np.ndarray) -> Band:
+    """What some spins differ by, wherever they lie."""
     (low, high), (slow, fast) = ((float(v.min()), float(v.max())) for v in (df, r2))
     return Band(
         df=0.5 * (low + high),

@@ -8,7 +8,7 @@ import math
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -37,7 +37,8 @@ _LEAST = 4096  # spins of a chunk, where there are as many: each costs the inter
 _REMEMBERED = 1 << 21  # samples of a program whose segments are kept while it lives
 _COMPILED: set[tuple[object, ...]] = set()  # what has run once in this process: its chunks need not wait for the first
 _GPU_CHUNK = 1 << 17
-_SEGMENTS: WeakKeyDictionary[Program, tuple[Any, tuple[Segment, ...]]] = WeakKeyDictionary()  # of its last run
+_SEGMENTS: WeakKeyDictionary[Program, dict[Any, tuple[Segment, ...]]] = WeakKeyDictionary()  # of its last runs
+_KINDS_KEPT = 2  # of them: for runs of near spins, and for those that come in none
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -142,14 +143,7 @@ def prepare(
         extra: What a contrast agent adds in each step.
         pathway: Along which diffusion acts.
     """
-    same = extra is None and pathway is None and program.n_samples <= _REMEMBERED
-    near = None if grouping is None or grouping.band is None else Near(grouping.band, tolerance)
-    key = (spoil, np.dtype(dtype), transformed, near)
-    last, segments = _SEGMENTS.get(program, (None, ())) if same else (None, ())
-    if last != key:
-        segments = tuple(_cut_segments(program, spoil, dtype, transformed, near, extra, pathway))
-        if same:
-            _SEGMENTS[program] = key, segments
+    segments = _segments(program, spoil, dtype, transformed, _near(grouping, tolerance), extra, pathway)
     with precision(dtype):
         pulses = prepare_pulses(program, phantom, tolerance, np.dtype(dtype), size)
     return Work(
@@ -165,6 +159,48 @@ def prepare(
         changes=extra is not None,
         weighted=pathway is not None,
     )
+
+
+def rest_of(
+    work: Work, spoil: bool, size: int, extra: bloch.Extra | None = None, pathway: Pathway | None = None
+) -> Work | None:
+    """The same for spins that come in no run; None where there are none. Arguments as in `prepare`."""
+    rows = None if work.grouping is None else work.grouping.rest
+    if rows is None:
+        return None
+    return replace(
+        work,
+        segments=_segments(work.program, spoil, work.dtype, (), None, extra, pathway),
+        grouping=Grouping(size=1, order=rows, filler=np.zeros(len(rows), bool)),
+        size=size,
+        n_places=len(rows),
+        tile=tile_size(size, 1),
+    )
+
+
+def _near(grouping: Grouping | None, tolerance: float) -> Near | None:
+    return None if grouping is None or grouping.band is None else Near(grouping.band, tolerance)
+
+
+def _segments(
+    program: Program,
+    spoil: bool,
+    dtype: np.dtype,
+    transformed: tuple[int, ...],
+    near: Near | None,
+    extra: bloch.Extra | None,
+    pathway: Pathway | None,
+) -> tuple[Segment, ...]:
+    """Segments of a program, those of its last runs where they are the same."""
+    parts = (program, spoil, dtype, transformed, near, extra, pathway)
+    if extra is not None or pathway is not None or program.n_samples > _REMEMBERED:
+        return tuple(_cut_segments(*parts))
+    kept, key = _SEGMENTS.setdefault(program, {}), (spoil, np.dtype(dtype), transformed, near)
+    if key not in kept:
+        if len(kept) >= _KINDS_KEPT:
+            kept.pop(next(iter(kept)))
+        kept[key] = tuple(_cut_segments(*parts))
+    return kept[key]
 
 
 def _cut_segments(
@@ -366,8 +402,13 @@ def chunk_starts(n_spins: int, size: int) -> list[int]:
     return hosts.share(range(0, n_spins, size))
 
 
+def all_chunks(works: Sequence[Work]) -> list[tuple[int, int]]:
+    """Work and first place of each chunk that this process takes."""
+    return [(part, start) for part, work in enumerate(works) for start in chunk_starts(work.n_places, work.size)]
+
+
 def run_chunks(
-    work: Work,
+    works: Sequence[Work],
     phantom: Phantom,
     sensitivity: Complex[np.ndarray, "coils spins"] | None,
     initial: Float[np.ndarray, "spins 3"] | None,
@@ -378,30 +419,32 @@ def run_chunks(
 ) -> Complex[np.ndarray, "coils samples"]:
     """Sum of all chunks in order, of all processes; the first runs alone where it compiles for the others.
 
-    Trains that are transformed follow. An interrupted run leaves within a segment, and its checkpoint holds what was
-    summed, and what was emitted for those trains.
+    The first work has the spins that come in runs, or all; a second one the rest. Trains that are transformed follow.
+    An interrupted run leaves within a segment, and its checkpoint holds what was summed, and what was emitted for those
+    trains.
     """
     n_coils = 1 if sensitivity is None else len(sensitivity)
     devices = jax.local_devices()
-    works = [place(work, device) for device in devices]
-    sums = _Sums(np.zeros((n_coils, work.program.n_samples), dtype=complex), trains, checkpoint, layout.chunk)
+    placed = [[place(work, device) for device in devices] for work in works]
+    sums = _Sums(np.zeros((n_coils, works[0].program.n_samples), dtype=complex), trains, checkpoint, layout.chunk)
     stop = threading.Event()
 
-    def one(start: int) -> np.ndarray:
+    def one(number: int) -> np.ndarray:
+        part, start = chunks[number]
+        work = placed[part][number % len(devices)]
         places = chunk_places(start, work)
         rows = work.rows(places)
         coils = None if sensitivity is None else sensitivity[:, rows]
         state = None if initial is None else initial[rows]
-        turn = start // work.size % len(devices)
-        with jax.default_device(devices[turn]):
-            return run_chunk(works[turn], phantom, places, coils, state, stop, trains, starts.index(start))
+        with jax.default_device(devices[number % len(devices)]):
+            return run_chunk(work, phantom, places, coils, state, stop, trains, number)
 
     if sums.done:
         advance(sums.done)
-    starts = chunk_starts(work.n_places, work.size)
-    signature = (*_signature(work, n_coils, initial is not None), trains and trains.classes)
+    chunks = all_chunks(works)
+    signature = (*(_signature(work, n_coils, initial is not None) for work in works), trains and trains.classes)
     try:
-        for part in _in_order(one, starts[sums.done :], layout.workers, signature not in _COMPILED):
+        for part in _in_order(one, range(sums.done, len(chunks)), layout.workers, signature not in _COMPILED):
             sums.add(part)
             _COMPILED.add(signature)
             advance(1)

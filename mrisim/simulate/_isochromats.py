@@ -118,6 +118,16 @@ class _Job:
         return _chunks.chunk_size(self.n_places, self.layout.chunk, self.run)
 
     @cached_property
+    def works(self) -> tuple[_chunks.Work, ...]:
+        """What the spins that come in runs share, or all, and what the rest share."""
+        rest = None if self.grouping is None else self.grouping.rest
+        if rest is None:
+            return (self.work,)
+        size = _chunks.chunk_size(len(rest), self.layout.chunk, 1)
+        other = _chunks.rest_of(self.work, self.spoil, size, self.extra, self.pathway)
+        return (self.work,) if other is None else (self.work, other)
+
+    @cached_property
     def work(self) -> _chunks.Work:
         classes = self.trains.classes if self.trains else ()
         return _chunks.prepare(
@@ -136,7 +146,11 @@ class _Job:
     def key(self) -> str:
         """What the sum depends on."""
         given = (self.program, self.spins, self.sensitivity, self.start, self.extra, self.pathway)
-        order = None if self.grouping is None else (self.run, self.grouping.order, str(self.grouping.band))
+        order = (
+            None
+            if self.grouping is None
+            else (self.run, self.grouping.order, self.grouping.rest, str(self.grouping.band))
+        )
         parts = (*given, self.spoil, self.tolerance, str(self.dtype))
         return digest(parts, order, jax.__version__, jax.default_backend(), jax.process_count(), jax.process_index())
 
@@ -167,8 +181,8 @@ def _summed(job: _Job, kept: Checkpoint | None, progress: Progress) -> Complex[n
     """Sum over all chunks."""
     taken = job.trains.size if job.trains else 0
     STORE.resize(min(job.layout.store, max(0, job.layout.left - taken)))
-    n_chunks = len(_chunks.chunk_starts(job.n_places, job.size))
+    n_chunks = len(_chunks.all_chunks(job.works))
     with advancer(progress, n_chunks) as advance:
         return _chunks.run_chunks(
-            job.work, job.spins, job.sensitivity, job.start, job.layout, advance, kept, job.trains
+            job.works, job.spins, job.sensitivity, job.start, job.layout, advance, kept, job.trains
         )

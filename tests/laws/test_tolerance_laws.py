@@ -117,9 +117,16 @@ def lines(seed: int, ramps: bool = False):
 
 
 @few
-@given(seed=seeds, tolerance=tolerances, ramps=st.booleans(), lattice=st.booleans(), coils=st.sampled_from([None, 3]))
-def test_runs_of_near_spins(monkeypatch, seed, tolerance, ramps, lattice, coils):
-    """Encoded from a few samples of each run: spins in columns or strewn, with one coil or some."""
+@given(
+    seed=seeds,
+    tolerance=tolerances,
+    ramps=st.booleans(),
+    lattice=st.booleans(),
+    far=st.booleans(),
+    coils=st.sampled_from([None, 3]),
+)
+def test_runs_of_near_spins(monkeypatch, seed, tolerance, ramps, lattice, far, coils):
+    """Encoded from a few samples of each: spins in columns or strewn, some far off in frequency, one coil or some."""
     monkeypatch.setattr(grouping, "_LEAST_WORK", 0)
     monkeypatch.setattr(grouping, "_WORTH", np.inf)  # whatever the time
 
@@ -127,9 +134,13 @@ def test_runs_of_near_spins(monkeypatch, seed, tolerance, ramps, lattice, coils)
         x = np.repeat(g.uniform(-0.06, 0.06, 6), N // 6) if lattice else g.uniform(-0.06, 0.06, N)
         return np.stack([x, g.uniform(-0.06, 0.06, N), g.uniform(-0.06, 0.06, N)], axis=1)
 
-    source, seq = phantom(seed, position=position), lines(seed, ramps)
+    def df(g):
+        return np.where(np.arange(N) % 30 == 7, 2e4, g.uniform(-1, 1, N) * g.choice([5.0, 60.0, 300.0]))
+
+    source, seq = phantom(seed, position=position, **({"df": df} if far else {})), lines(seed, ramps)
     found = group_spins(lower(seq), source, tolerance)
     assert found is not None and found.band is not None  # noqa: PT018
+    assert (found.rest is not None and len(found.rest) >= N / 30) or not far
     sensitivity = None
     if coils:
         g = np.random.default_rng(seed)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from physics.build import spins
 
+from mrisim.encoding import grouping
 from mrisim.errors import ConsistencyError, ResourceError
+from mrisim.program import lower
 from mrisim.sequence import load_sequence
 from mrisim.simulate import simulate
 
@@ -47,6 +50,26 @@ def test_a_stopped_run_goes_on_behind_its_last_chunk(tmp_path):
     assert seen[0] == 3  # not from the start
     assert np.array_equal(again.signal, whole)
     assert [path.name for path in tmp_path.iterdir()] == ["run.npz"]
+
+
+def test_a_run_of_near_spins_and_of_the_rest_goes_on_too(tmp_path, monkeypatch):
+    """Stopped in the runs, and among the spins whose frequency lies far off."""
+    for name, value in {"_LEAST_WORK": 0, "_WORTH": np.inf}.items():
+        monkeypatch.setattr(grouping, name, value)
+    far = replace(SOURCE, df=np.where(np.arange(1000) % 12 == 0, 5e4, SOURCE.df))
+    found = grouping.group_spins(lower(scan()), far, 1e-4)
+    assert found.band is not None
+    assert len(found.rest) >= 84
+    monkeypatch.setattr(_chunks, "largest_chunk", lambda: 256)
+    counts = []
+    whole = simulate(scan(), far, progress=lambda done, total: counts.append(total)).signal
+    exact = simulate(scan(), far, tolerance=1e-9, dtype="float64").signal
+    assert np.linalg.norm(whole - exact) < 1e-4 * np.linalg.norm(exact)
+    for stop in (2, counts[-1] - 1):
+        file = tmp_path / f"{stop}.npz"
+        with pytest.raises(Stop):
+            simulate(scan(), far, checkpoint=file, progress=stop_after(stop))
+        assert np.array_equal(simulate(scan(), far, checkpoint=file).signal, whole)
 
 
 def test_a_run_goes_on_with_the_chunk_that_it_began_with(tmp_path):
