@@ -26,6 +26,7 @@ from mrisim.simulate._memory import SAMPLE_BLOCK
 # A third off the time of a step where the processor has such registers; and chunks run side by side, so that none is
 # split over threads, which would wait for each other at every step.
 _STEPS_SUMMED = 40  # at most, at a time
+_ALL_STEPS = 0.8  # of them: where so many hold readouts, all are summed
 _OPTIONS = {"xla_cpu_prefer_vector_width": 512, "xla_cpu_multi_thread_eigen": False}
 
 
@@ -47,7 +48,7 @@ class Group(NamedTuple):
 class MixedGroup(NamedTuple):
     """The same for runs of near spins."""
 
-    rows: Int[Array, "readouts rows"]  # of the segment's steps
+    rows: Int[Array, "readouts rows"]  # of what the view sums
     mixed: near.Mixed  # with a leading axis of readouts
 
 
@@ -55,6 +56,7 @@ class View(NamedTuple):
     """What is summed over the runs of near spins in a segment, and the readouts that follow from it."""
 
     pivots: near.Pivots
+    rows: Int[Array, "blocks rows"] | None  # of each block of steps, those that are summed; None: all
     groups: tuple[MixedGroup, ...]
 
 
@@ -88,10 +90,32 @@ def views_of(
         shared.setdefault(key, []).append((part, pivots, mixed))
     views, where = [], []
     for members in shared.values():
-        found = list(_alike([(part, mixed) for part, _, mixed in members]))
-        views.append(View(members[0][1], tuple(MixedGroup(rows, mixed) for rows, mixed, _ in found)))
+        rows, place = _summed_rows([part.rows for part, _, _ in members], stop - start)
+        found = list(_alike([(replace(part, rows=place[part.rows]), mixed) for part, _, mixed in members]))
+        views.append(View(members[0][1], rows, tuple(MixedGroup(chosen, mixed) for chosen, mixed, _ in found)))
         where += [places for *_, places in found]
     return tuple(views), tuple(where)
+
+
+def _block(n_steps: int) -> int:
+    """Steps that are summed at a time: a divisor of all."""
+    return max(length for length in range(1, _STEPS_SUMMED + 1) if n_steps % length == 0)
+
+
+def _summed_rows(
+    readouts: list[Int[np.ndarray, " rows"]], n_steps: int
+) -> tuple[Int[np.ndarray, "blocks rows"] | None, Int[np.ndarray, " steps"]]:
+    """Rows of each block of steps that hold readouts, None where most do; and the place of each step among them."""
+    length, seen = _block(n_steps), np.unique(np.concatenate(readouts))
+    block = seen // length
+    most = int(np.bincount(block).max())
+    if most > _ALL_STEPS * length:
+        return None, np.arange(n_steps, dtype=np.int32)
+    slot = np.arange(len(seen)) - np.searchsorted(block, block)
+    rows, place = np.zeros((n_steps // length, most), np.int32), np.zeros(n_steps, np.int32)
+    rows[block, slot] = seen % length
+    place[seen] = block * most + slot
+    return rows, place
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -243,7 +267,7 @@ def _tile(part, steps, groups, views, kept, run: int):
 
 
 def _views(part, steps, views: tuple[View, ...], run: int):
-    """Sums over the runs of a tile: steps, runs, coils times pivots; some steps at a time, that stay in the cache."""
+    """Sums over the runs of a tile: rows, runs, coils times pivots; some steps at a time, that stay in the cache."""
     state, spins, coils, propagators = part
     factors = []
     for view in views:
@@ -251,14 +275,17 @@ def _views(part, steps, views: tuple[View, ...], run: int):
         factors.append(factor if coils is None else (coils[:, None] * factor).reshape(-1, factor.shape[1]))
     table, rows = bloch.table_of(steps, spins), bloch.rows_of(steps)
     n_steps = rows.pulse.shape[0]
-    length = max(d for d in range(1, _STEPS_SUMMED + 1) if n_steps % d == 0)
+    length = _block(n_steps)
 
-    def some(state, rows):
+    def some(state, block):
+        rows, chosen = block
         state, emitted = bloch.evolve_rows(state, rows, table, propagators, spins)
-        return state, tuple(near.gather(emitted, factor, run) for factor in factors)
+        seen = [emitted if one is None else emitted[one] for one in chosen]
+        return state, tuple(near.gather(m, factor, run) for m, factor in zip(seen, factors, strict=True))
 
-    state, summed = jax.lax.scan(some, state, jax.tree.map(lambda v: v.reshape(-1, length, *v.shape[1:]), rows))
-    return state, tuple(sums.reshape(n_steps, *sums.shape[2:]) for sums in summed)
+    blocks = jax.tree.map(lambda v: v.reshape(-1, length, *v.shape[1:]), rows)
+    state, summed = jax.lax.scan(some, state, (blocks, tuple(view.rows for view in views)))
+    return state, tuple(sums.reshape(-1, *sums.shape[2:]) for sums in summed)
 
 
 def _middles(position: Split, run: int) -> Split:
