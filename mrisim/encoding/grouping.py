@@ -26,6 +26,7 @@ _MOST_WASTE = 1.15  # spins after filling up, relative to before
 _NEAR_SIZES = (*range(256, 128, -16), *range(128, 15, -8))  # tiles of 4,096 spins hold whole runs of these
 _NEAR_CYCLES = (1 / 16, 1 / 8, 1 / 4, 1 / 2)  # widths of a cell, in cycles of the phase between both ends of a readout
 _TAILS = (0.0, 0.002, 0.01, 0.03, 0.1)  # shares of the spins that a band may leave out
+_COMPILING = 2.0  # seconds that another program takes, for the spins left out
 _EQUAL = 0.01  # of the tolerance: cycles by which places may differ that are equal
 ERROR_OF_RUNS = 0.25  # of the tolerance: relative error of the samples of a run's spins
 _WORTH = 0.95  # of the time, that runs must save
@@ -109,7 +110,7 @@ def _in_runs(
         if len(kept) == 0:
             continue
         narrow = _band(df[kept], r2[kept], direction)
-        rest = _time(program, len(place) - len(kept), n_coils)
+        rest = _time(program, len(place) - len(kept), n_coils) + (_COMPILING if len(kept) < len(place) else 0.0)
         for first, half in _cells(place[kept], program, direction, tolerance):
             counts, wider = np.diff(first, append=len(kept)), replace(narrow, half_position=half)
             for size in _NEAR_SIZES:
