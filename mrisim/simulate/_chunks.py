@@ -10,10 +10,9 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import jax
 import numpy as np
@@ -22,50 +21,21 @@ from mrisim._types import Array, Complex, Float, Int
 from mrisim.data import Phantom
 from mrisim.encoding.grouping import Grouping
 from mrisim.engines import bloch
-from mrisim.program import Program, StepTable
+from mrisim.program import Program
 from mrisim.simulate import hosts
 from mrisim.simulate._checkpoint import Checkpoint
-from mrisim.simulate._memory import LARGEST_CHUNK, LARGEST_TILE, SEGMENT, SMALLEST_CHUNK, Plan
+from mrisim.simulate._memory import LARGEST_CHUNK, LARGEST_TILE, SMALLEST_CHUNK, Plan
 from mrisim.simulate._propagators import Pulse, chunk_propagators, prepare_pulses
-from mrisim.simulate._tiles import Group, Near, View, Where, groups_of, rows_of, run_segment, views_of
+from mrisim.simulate._segments import Segment, segments_of
+from mrisim.simulate._tiles import Near, Where, run_segment
 from mrisim.simulate._trains import Trains
 from mrisim.simulate.pathway import Pathway
 
 _LANES = 64
 _FEW = 8  # chunks, where there are no more spins than these hold
 _LEAST = 4096  # spins of a chunk, where there are as many: each costs the interpreter a millisecond
-_REMEMBERED = 1 << 21  # samples of a program whose segments are kept while it lives
 _COMPILED: set[tuple[object, ...]] = set()  # what has run once in this process: its chunks need not wait for the first
 _GPU_CHUNK = 1 << 17
-_SEGMENTS: WeakKeyDictionary[Program, dict[Any, tuple[Segment, ...]]] = WeakKeyDictionary()  # of its last runs
-_KINDS_KEPT = 2  # of them: for runs of near spins, and for those that come in none
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Segment:
-    """A run of steps, its readouts, and where their samples belong."""
-
-    steps: bloch.Steps
-    groups: tuple[Group, ...]
-    views: tuple[View, ...]
-    where: tuple[Where, ...]  # of each group, of the views' ones likewise
-    kept: Int[np.ndarray, " kept"]  # steps whose magnetisation is handed over
-    rows: tuple[tuple[int, np.ndarray], ...]  # of them, in order: readout class, and rows of that class
-    _placed: dict[Any, Segment] = field(default_factory=dict)
-
-    def on(self, device: Any) -> Segment:
-        """The same on a device, put there once."""
-        if device not in self._placed:
-            put = partial(jax.device_put, device=device)
-            self._placed[device] = replace(
-                self,
-                steps=put(self.steps),
-                groups=put(self.groups),
-                views=put(self.views),
-                kept=put(self.kept),
-                _placed={},
-            )
-        return self._placed[device]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -143,7 +113,7 @@ def prepare(
         extra: What a contrast agent adds in each step.
         pathway: Along which diffusion acts.
     """
-    segments = _segments(program, spoil, dtype, transformed, _near(grouping, tolerance), extra, pathway)
+    segments = segments_of(program, spoil, dtype, transformed, _near(grouping, tolerance), extra, pathway)
     with precision(dtype):
         pulses = prepare_pulses(program, phantom, tolerance, np.dtype(dtype), size)
     return Work(
@@ -170,7 +140,7 @@ def rest_of(
         return None
     return replace(
         work,
-        segments=_segments(work.program, spoil, work.dtype, (), None, extra, pathway),
+        segments=segments_of(work.program, spoil, work.dtype, (), None, extra, pathway),
         grouping=Grouping(size=1, order=rows, filler=np.zeros(len(rows), bool)),
         size=size,
         n_places=len(rows),
@@ -182,65 +152,6 @@ def _near(grouping: Grouping | None, tolerance: float) -> Near | None:
     return None if grouping is None or grouping.band is None else Near(grouping.band, tolerance)
 
 
-def _segments(
-    program: Program,
-    spoil: bool,
-    dtype: np.dtype,
-    transformed: tuple[int, ...],
-    near: Near | None,
-    extra: bloch.Extra | None,
-    pathway: Pathway | None,
-) -> tuple[Segment, ...]:
-    """Segments of a program, those of its last runs where they are the same."""
-    parts = (program, spoil, dtype, transformed, near, extra, pathway)
-    if extra is not None or pathway is not None or program.n_samples > _REMEMBERED:
-        return tuple(_cut_segments(*parts))
-    kept, key = _SEGMENTS.setdefault(program, {}), (spoil, np.dtype(dtype), transformed, near)
-    if key not in kept:
-        if len(kept) >= _KINDS_KEPT:
-            kept.pop(next(iter(kept)))
-        kept[key] = tuple(_cut_segments(*parts))
-    return kept[key]
-
-
-def _cut_segments(
-    program: Program,
-    spoil: bool,
-    dtype: np.dtype,
-    transformed: tuple[int, ...],
-    near: Near | None,
-    extra: bloch.Extra | None,
-    pathway: Pathway | None,
-) -> Iterator[Segment]:
-    length = _round_up(-(-program.n_steps // -(-program.n_steps // SEGMENT)), 8)
-    for start in range(0, program.n_steps, length):
-        rows = slice_steps(program.steps, start, length)
-        steps = bloch.place_steps(rows, program.pulses, spoil, dtype)
-        steps = steps._replace(seen=bloch.share_observations(rows, dtype))
-        if extra is None:
-            steps = steps._replace(shared=bloch.share_precessions(rows, dtype))
-        else:
-            steps = steps._replace(extra=bloch.Extra(*(_cut(part, start, length, dtype) for part in extra)))
-        if pathway is not None:
-            only = _cut(pathway.echo_only[:, None], start, length, np.dtype(bool))[:, 0]
-            steps = steps._replace(weighting=_cut(pathway.weighting, start, length, dtype), echo_only=only)
-        groups, views, places = (), (), ()
-        if near is None:
-            groups, places = groups_of(program, start, start + length, dtype, transformed)
-        else:
-            views, places = views_of(program, start, start + length, dtype, near)
-        whole = [part for part in rows_of(program, start, start + length) if part[0] in transformed]
-        kept = np.concatenate([np.zeros(0, np.int32), *(steps for _, steps, _ in whole)]).astype(np.int32)
-        yield Segment(
-            steps=steps,
-            groups=groups,
-            views=views,
-            where=places,
-            kept=kept,
-            rows=tuple((index, chosen) for index, _, chosen in whole),
-        )
-
-
 def place(work: Work, device: Any) -> Work:
     """The work with what chunks share on a device."""
     with precision(work.dtype):
@@ -250,24 +161,6 @@ def place(work: Work, device: Any) -> Work:
             segments=tuple(segment.on(device) for segment in work.segments),
             pulses=tuple(replace(pulse, placed=put(pulse.placed), table=put(pulse.table)) for pulse in work.pulses),
         )
-
-
-def slice_steps(steps: StepTable, start: int, length: int) -> StepTable:
-    """Steps from start on, with steps of no length at the end, exact identities, where there are not enough."""
-    missing = max(0, start + length - len(steps.time))
-
-    def cut(values: np.ndarray, fill: float) -> np.ndarray:
-        part = values[start : start + length]
-        return np.concatenate([part, np.full((missing, *part.shape[1:]), fill, part.dtype)]) if missing else part
-
-    fills = {"pulse": -1, "readout": -1}
-    return replace(steps, **{name: cut(values, fills.get(name, 0)) for name, values in vars(steps).items()})
-
-
-def _cut(values: np.ndarray, start: int, length: int, dtype: np.dtype) -> np.ndarray:
-    """Rows from start on, filled up with zeros."""
-    part = values[start : start + length]
-    return np.pad(part, ((0, length - len(part)), (0, 0))).astype(dtype)
 
 
 def _round_up(n: int, step: int) -> int:

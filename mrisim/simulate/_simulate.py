@@ -29,6 +29,7 @@ from mrisim.simulate._isochromats import run_isochromats
 from mrisim.simulate._memory import parse_memory
 from mrisim.simulate._phase_graph import run_graph
 from mrisim.simulate._progress import Progress, compile_clock, spare_maps
+from mrisim.simulate._segments import slice_steps
 from mrisim.simulate._setting import Found, Setting
 from mrisim.simulate._walk import Walk, run_walk
 from mrisim.simulate.receive import Coils, Noise, add_noise, noise_finding, resolve_coils
@@ -259,7 +260,7 @@ def trace(
         spins = jax.tree.map(jnp.asarray, bloch.place_spins(phantom, np.dtype(np.float64)))
         length = -(-program.n_steps // 32) * 32
         steps = bloch.place_steps(
-            _chunks.slice_steps(program.steps, 0, length), program.pulses, spoiling == "ideal", np.dtype(np.float64)
+            slice_steps(program.steps, 0, length), program.pulses, spoiling == "ideal", np.dtype(np.float64)
         )
         propagators = bloch.pulse_propagators(program, spins, *_exact(program))
         start = bloch.init(spins, _initial(initial, phantom.n_spins))
