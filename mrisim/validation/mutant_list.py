@@ -28,7 +28,7 @@ MUTANTS = (
     ),
     Mutant(
         name="readout-sign", fault="Precession up to the first sample turns the other way", sequence="flash_2d",
-        module=_ENGINE, old="phasor(-phase, scale)", new="phasor(phase, scale)",
+        module=_ENGINE, old="return phasor(-phase, bloch", new="return phasor(phase, bloch",
     ),
     Mutant(
         name="t1-t2-swapped", fault="T1 and T2 are exchanged", sequence="spin_echo", module=_ENGINE,
@@ -56,8 +56,8 @@ MUTANTS = (
     ),
     Mutant(
         name="no-decay-to-sample", fault="No decay between the pulse and the first sample", sequence="flash_2d",
-        module=_ENGINE, old="scale = bloch.decay(step.delay * spins.r2) * spins.weight",
-        new="scale = bloch.decay(0.0 * spins.r2) * spins.weight",
+        module=_ENGINE, old="bloch.decay(delay * spins.r2) * spins.weight",
+        new="bloch.decay(0.0 * spins.r2) * spins.weight",
     ),
     Mutant(
         name="readout-at-once", fault="No time passes between the samples of a readout", sequence="fid", engine="epg",
