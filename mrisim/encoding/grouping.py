@@ -80,27 +80,31 @@ def near_spins(program: Program, phantom: Phantom, tolerance: float, n_coils: in
     direction = _read_direction(program) if work > _LEAST_WORK else None
     if direction is None:
         return None
-    place = np.asarray(phantom.position) @ direction
-    band = _band(precessing(phantom), 1 / np.asarray(phantom.t2), direction)
+    place, df, r2 = np.asarray(phantom.position) @ direction, precessing(phantom), 1 / np.asarray(phantom.t2)
     reads = [(len(r.delay), len(r.step), *np.ptp(r.k, axis=0), np.ptp(r.delay)) for r in program.readouts]
-    key = (zlib.crc32(place), band, tuple(reads), program.n_steps, tolerance, n_coils)
+    seen = [zlib.crc32(np.ascontiguousarray(values)) for values in (place, df, r2)]
+    key = (*seen, *direction, tuple(reads), program.n_steps, tolerance, n_coils)
     known, found = _LAST.get(phantom, (None, None))
     if known != key:
-        found = _in_runs(program, phantom, place, band, tolerance, n_coils)
+        found = _in_runs(program, direction, place, df, r2, tolerance, n_coils)
         _LAST[phantom] = key, found
     return found
 
 
 def _in_runs(
-    program: Program, phantom: Phantom, place: Float[np.ndarray, " spins"], band: Band, tolerance: float, n_coils: int
+    program: Program,
+    direction: Float[np.ndarray, " 3"],
+    place: Float[np.ndarray, " spins"],
+    df: Float[np.ndarray, " spins"],
+    r2: Float[np.ndarray, " spins"],
+    tolerance: float,
+    n_coils: int,
 ) -> Grouping | None:
     """Runs of neighbors along the read direction, of the size and the width that take least time.
 
     Bands that leave out some spins, the tails of Lorentzian lines and bone, are tried too.
     """
-    df, r2 = precessing(phantom), 1 / np.asarray(phantom.t2)
     order, some = np.argsort(place, kind="stable"), cost.some_of(len(place))
-    direction = np.asarray(band.direction)
     best, cheapest = None, _WORTH * _time(program, len(place), n_coils)
     for tail in _TAILS:
         low, high = _narrowest(df[some], 1 - tail)
@@ -112,10 +116,11 @@ def _in_runs(
         narrow = _band(df[kept], r2[kept], direction)
         rest = _time(program, len(place) - len(kept), n_coils) + (_COMPILING if len(kept) < len(place) else 0.0)
         for first, half in _cells(place[kept], program, direction, tolerance):
-            counts, wider = np.diff(first, append=len(kept)), replace(narrow, half_position=half)
-            for size in _NEAR_SIZES:
+            counts = np.diff(first, append=len(kept))
+            pivots = _pivots(program, replace(narrow, half_position=half), tolerance)
+            for size in _NEAR_SIZES if pivots is not None else ():
                 filled = -(-counts // size) * size
-                time = rest + _time(program, int(filled.sum()), n_coils, size, wider, tolerance)
+                time = rest + _time(program, int(filled.sum()), n_coils, size, pivots)
                 if time < cheapest:
                     best, cheapest = (kept, narrow, counts, filled, size), time
     return None if best is None else _with_band(program, place, tolerance, *best)
@@ -145,13 +150,13 @@ def _with_band(
     order = kept[found.order]
     runs = place[order].reshape(-1, size)
     band = replace(band, half_position=float(np.abs(runs - runs[:, [middle_of(size)]]).max()))
-    pivots = [expected_pivots(band.total(readout), ERROR_OF_RUNS * tolerance) for readout in program.readouts]
-    if None in pivots:  # middle spins lie at a rim of their cells
+    pivots = _pivots(program, band, tolerance)
+    if pivots is None:  # middle spins lie at a rim of their cells
         return None
     left_out = np.ones(len(place), bool)
     left_out[kept] = False
     rest = np.flatnonzero(left_out) if left_out.any() else None
-    return replace(found, order=order, band=band, pivots=sum(n for n in pivots if n), rest=rest)
+    return replace(found, order=order, band=band, pivots=sum(pivots), rest=rest)
 
 
 def middle_of(size: int) -> int:
@@ -198,20 +203,23 @@ def _cells(
         yield np.unique(np.searchsorted(place, edges)[:-1]), 0.5 * width
 
 
-def _time(
-    program: Program, spins: int, n_coils: int, size: int = 0, band: Band | None = None, tolerance: float = 0.0
-) -> float:
-    """Time of all steps and readouts [s]; by matrices where no band is given, infinite where they need many pivots."""
+def _pivots(program: Program, band: Band, tolerance: float) -> list[int] | None:
+    """Pivots of each readout class; None where one takes too many."""
+    found = [expected_pivots(band.total(readout), ERROR_OF_RUNS * tolerance) for readout in program.readouts]
+    known = [n for n in found if n is not None]
+    return known if len(known) == len(found) else None
+
+
+def _time(program: Program, spins: int, n_coils: int, size: int = 0, pivots: list[int] | None = None) -> float:
+    """Time of all steps and readouts [s], by runs of a size with some pivots for each class, or by matrices."""
     total = program.n_steps * spins * cost.RATES.step
-    for readout in program.readouts:
-        rows, pivots = len(readout.step), 1
-        if band is None:
-            total += cost.matrix_time(readout, rows, spins, n_coils)
-            continue
-        pivots = expected_pivots(band.total(readout), ERROR_OF_RUNS * tolerance)
-        if pivots is None:
-            return np.inf
-        total += cost.near_time(readout, rows, spins, pivots, size, n_coils)
+    for index, readout in enumerate(program.readouts):
+        rows = len(readout.step)
+        total += (
+            cost.matrix_time(readout, rows, spins, n_coils)
+            if pivots is None
+            else cost.near_time(readout, rows, spins, pivots[index], size, n_coils)
+        )
     return total
 
 

@@ -26,7 +26,7 @@ from mrisim.simulate import hosts
 from mrisim.simulate._checkpoint import Checkpoint
 from mrisim.simulate._memory import LARGEST_CHUNK, LARGEST_TILE, SMALLEST_CHUNK, Plan
 from mrisim.simulate._propagators import Pulse, chunk_propagators, prepare_pulses
-from mrisim.simulate._segments import Segment, segments_of
+from mrisim.simulate._segments import Cut, Segment, segments_of
 from mrisim.simulate._tiles import Near, Where, run_segment
 from mrisim.simulate._trains import Trains
 from mrisim.simulate.pathway import Pathway
@@ -113,12 +113,13 @@ def prepare(
         extra: What a contrast agent adds in each step.
         pathway: Along which diffusion acts.
     """
-    segments = segments_of(program, spoil, dtype, transformed, _near(grouping, tolerance), extra, pathway)
+    near = None if grouping is None or grouping.band is None else Near(grouping.band, tolerance)
+    cut = Cut(spoil, np.dtype(dtype), transformed, near)
     with precision(dtype):
         pulses = prepare_pulses(program, phantom, tolerance, np.dtype(dtype), size)
     return Work(
         program=program,
-        segments=segments,
+        segments=segments_of(program, cut, extra, pathway),
         pulses=pulses,
         tolerance=tolerance,
         grouping=grouping,
@@ -132,24 +133,22 @@ def prepare(
 
 
 def rest_of(
-    work: Work, spoil: bool, size: int, extra: bloch.Extra | None = None, pathway: Pathway | None = None
-) -> Work | None:
-    """The same for spins that come in no run; None where there are none. Arguments as in `prepare`."""
-    rows = None if work.grouping is None else work.grouping.rest
-    if rows is None:
-        return None
+    work: Work,
+    rows: Int[np.ndarray, " rest"],
+    spoil: bool,
+    size: int,
+    extra: bloch.Extra | None = None,
+    pathway: Pathway | None = None,
+) -> Work:
+    """The same for some spins that come in no run. Other arguments as in `prepare`."""
     return replace(
         work,
-        segments=segments_of(work.program, spoil, work.dtype, (), None, extra, pathway),
+        segments=segments_of(work.program, Cut(spoil, work.dtype, (), None), extra, pathway),
         grouping=Grouping(size=1, order=rows, filler=np.zeros(len(rows), bool)),
         size=size,
         n_places=len(rows),
         tile=tile_size(size, 1),
     )
-
-
-def _near(grouping: Grouping | None, tolerance: float) -> Near | None:
-    return None if grouping is None or grouping.band is None else Near(grouping.band, tolerance)
 
 
 def place(work: Work, device: Any) -> Work:

@@ -124,8 +124,7 @@ class _Job:
         if rest is None:
             return (self.work,)
         size = _chunks.chunk_size(len(rest), self.layout.chunk, 1)
-        other = _chunks.rest_of(self.work, self.spoil, size, self.extra, self.pathway)
-        return (self.work,) if other is None else (self.work, other)
+        return self.work, _chunks.rest_of(self.work, rest, self.spoil, size, self.extra, self.pathway)
 
     @cached_property
     def work(self) -> _chunks.Work:

@@ -29,14 +29,14 @@ def compile_clock() -> Iterator[list[float]]:
         jax.monitoring.unregister_event_duration_listener(listen)
 
 
-def spare_maps() -> None:
+def spare_maps(most: int | None = None) -> None:
     """Forget compiled programs before the memory maps of the process run out.
 
     Each structure of a scan that XLA compiles takes about 130 of the 65,530 that Linux gives, and without one more a
     process dies inside XLA. What is needed again is compiled again, or read from the compile cache.
     """
     maps = Path("/proc/self/maps")
-    if maps.exists() and maps.read_bytes().count(b"\n") > _MOST_MAPS:
+    if maps.exists() and maps.read_bytes().count(b"\n") > (_MOST_MAPS if most is None else most):
         jax.clear_caches()
 
 

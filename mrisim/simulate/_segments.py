@@ -6,13 +6,14 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import jax
 import numpy as np
 
 from mrisim._types import Int
+from mrisim.encoding.near import Mixed, Pivots
 from mrisim.engines import bloch
 from mrisim.program import Program, StepTable
 from mrisim.simulate._memory import SEGMENT
@@ -21,7 +22,7 @@ from mrisim.simulate.pathway import Pathway
 
 _REMEMBERED = 1 << 21  # samples of a program whose segments are kept while it lives
 _KINDS_KEPT = 2  # of its last runs: for runs of near spins, and for those that come in none
-_SEGMENTS: WeakKeyDictionary[Program, dict[Any, tuple[Segment, ...]]] = WeakKeyDictionary()
+_SEGMENTS: WeakKeyDictionary[Program, dict[Cut, tuple[Segment, ...]]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -51,36 +52,30 @@ class Segment:
         return self._placed[device]
 
 
-def segments_of(
-    program: Program,
-    spoil: bool,
-    dtype: np.dtype,
-    transformed: tuple[int, ...],
-    near: Near | None,
-    extra: bloch.Extra | None,
-    pathway: Pathway | None,
-) -> tuple[Segment, ...]:
+class Cut(NamedTuple):
+    """How a program is cut."""
+
+    spoil: bool  # whether spoiling is ideal
+    dtype: np.dtype  # of the device
+    transformed: tuple[int, ...]  # readout classes that are encoded elsewhere
+    near: Near | None  # how readouts of runs of near spins are encoded; None: there are none
+
+
+def segments_of(program: Program, cut: Cut, extra: bloch.Extra | None, pathway: Pathway | None) -> tuple[Segment, ...]:
     """Segments of a program, those of its last runs where they are the same."""
-    parts = (program, spoil, dtype, transformed, near, extra, pathway)
     if extra is not None or pathway is not None or program.n_samples > _REMEMBERED:
-        return tuple(_cut_segments(*parts))
-    kept, key = _SEGMENTS.setdefault(program, {}), (spoil, np.dtype(dtype), transformed, near)
-    if key not in kept:
+        return tuple(_cut_segments(program, cut, extra, pathway))
+    kept = _SEGMENTS.setdefault(program, {})
+    if cut not in kept:
         if len(kept) >= _KINDS_KEPT:
             kept.pop(next(iter(kept)))
-        kept[key] = tuple(_cut_segments(*parts))
-    return kept[key]
+        kept[cut] = tuple(_cut_segments(program, cut, extra, pathway))
+    return kept[cut]
 
 
-def _cut_segments(
-    program: Program,
-    spoil: bool,
-    dtype: np.dtype,
-    transformed: tuple[int, ...],
-    near: Near | None,
-    extra: bloch.Extra | None,
-    pathway: Pathway | None,
-) -> Iterator[Segment]:
+def _cut_segments(program: Program, cut: Cut, extra: bloch.Extra | None, pathway: Pathway | None) -> Iterator[Segment]:
+    spoil, dtype, transformed, near = cut
+    placed: dict[tuple[int, int], tuple[Pivots, Mixed]] = {}  # of each part of a readout class, for all segments
     count = math.ceil(program.n_steps / SEGMENT)
     length = 8 * math.ceil(math.ceil(program.n_steps / count) / 8)
     for start in range(0, program.n_steps, length):
@@ -98,7 +93,7 @@ def _cut_segments(
         if near is None:
             groups, places = groups_of(program, start, start + length, dtype, transformed)
         else:
-            views, places = views_of(program, start, start + length, dtype, near)
+            views, places = views_of(program, start, start + length, dtype, near, placed)
         whole = [part for part in rows_of(program, start, start + length) if part[0] in transformed]
         kept = np.concatenate([np.zeros(0, np.int32), *(steps for _, steps, _ in whole)]).astype(np.int32)
         yield Segment(

@@ -80,14 +80,28 @@ def groups_of(
 
 
 def views_of(
-    program: Program, start: int, stop: int, dtype: np.dtype, runs: Near
+    program: Program,
+    start: int,
+    stop: int,
+    dtype: np.dtype,
+    runs: Near,
+    placed: dict[tuple[int, int], tuple[near.Pivots, near.Mixed]],
 ) -> tuple[tuple[View, ...], tuple[Where, ...]]:
-    """The same for runs of near spins; readouts whose pivots agree share a view."""
+    """The same for runs of near spins; readouts whose pivots agree share a view.
+
+    Args:
+        program, start, stop, dtype: As in `groups_of`.
+        runs: How they are encoded.
+        placed: What was found for parts of readout classes in other segments, filled on.
+    """
     shared: dict[bytes, list[tuple[_Part, near.Pivots, near.Mixed]]] = {}
     for part in _parts(program, start, stop):
-        pivots, mixed = near.place_pivots(part.readout, runs.band, ERROR_OF_RUNS * runs.tolerance, dtype)
-        key = b"|".join(np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(pivots))
-        shared.setdefault(key, []).append((part, pivots, mixed))
+        key = part.index, part.first
+        if key not in placed:
+            placed[key] = near.place_pivots(part.readout, runs.band, ERROR_OF_RUNS * runs.tolerance, dtype)
+        pivots, mixed = placed[key]
+        same = b"|".join(np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(pivots))
+        shared.setdefault(same, []).append((part, pivots, mixed))
     views, where = [], []
     for members in shared.values():
         rows, place = _summed_rows([part.rows for part, _, _ in members], stop - start)
@@ -123,6 +137,7 @@ class _Part:
     """Samples of a readout class, as many as one encoder holds, in some steps."""
 
     index: int  # of the class
+    first: int  # of its samples
     readout: ReadoutClass
     rows: Int[np.ndarray, " rows"]  # those steps, the last one repeated
     where: Int[np.ndarray, "rows samples"]
@@ -138,7 +153,7 @@ def _parts(program: Program, start: int, stop: int) -> Iterator[_Part]:
             block = replace(readout, delay=readout.delay[part], k=readout.k[part], receiver=readout.receiver[part])
             where = np.full((len(padded), len(block.delay)), program.n_samples)
             where[: len(rows)] = readout.first[chosen][:, None] + first + np.arange(len(block.delay))
-            yield _Part(index=index, readout=block, rows=padded, where=where)
+            yield _Part(index=index, first=first, readout=block, rows=padded, where=where)
 
 
 def _alike(members: list[tuple[_Part, Any]]) -> Iterator[tuple[np.ndarray, Any, Where]]:

@@ -13,6 +13,7 @@ import numpy as np
 from mrisim import units
 from mrisim._types import Complex, Float, Int
 from mrisim.data import Phantom
+from mrisim.encoding.grouping import precessing
 from mrisim.engines import walk
 from mrisim.engines.walk_moves import Walkers, place_walls
 from mrisim.engines.walk_schedule import Schedule, Segment, schedule
@@ -247,7 +248,6 @@ class _Job:
 
     def _spins(self, number: np.ndarray, spin: Int[np.ndarray, " walkers"], weight: np.ndarray) -> walk.Spins:
         phantom, cast = self.phantom, self.dtype
-        spread = np.tan(np.pi * phantom.lorentz) / (2 * np.pi * phantom.t2_prime)
         coils = np.ones((1, phantom.n_spins)) if self.sensitivity is None else self.sensitivity
         weights = (coils * phantom.weight * phantom.pd)[:, spin] * (self.share * weight)
         media = () if self.geometry is None else self.geometry.media
@@ -256,7 +256,7 @@ class _Job:
         if self.kind in ("planes", "cylinder", "sphere", "free") and media:
             r1 = r1 + float(self.walls.r1[0])
             r2 = r2 + float(self.walls.r2[0])
-        df, b1, r1, r2 = (np.asarray(c)[spin].astype(cast) for c in (phantom.df + spread, phantom.b1, r1, r2))
+        df, b1, r1, r2 = (np.asarray(c)[spin].astype(cast) for c in (precessing(phantom), phantom.b1, r1, r2))
         return walk.Spins(
             number=number,
             place=split(np.asarray(phantom.position)[spin].T, cast),
