@@ -158,6 +158,7 @@ def pulsed_dictionary(
     *,
     n_states: int = 100,
     seen: ArrayLike = (1.0,),
+    attenuation: ArrayLike | None = None,
 ) -> Complex[np.ndarray, "atoms pulses"]:
     """Signals of a train of any pulses, with one unit of dephasing per TR or, with one state, with none.
 
@@ -170,6 +171,8 @@ def pulsed_dictionary(
         n_states: Orders kept; 1 for a train without dephasing, on resonance.
         seen: How far order 0, 1, … counts: exp(-2πi κ·r) at place r, κ its moment; -1, … by the conjugate.
             Order 0 alone is the mean over whole cycles.
+        attenuation: By diffusion, from each pulse to the next: (1 or pulses, 3, orders) factors of F(n), F(-n) and
+            Z(n), n = 0, 1, …, as many as are kept or more.
 
     Returns:
         M⁺ at TE after each pulse, relative to equilibrium.
@@ -188,18 +191,30 @@ def pulsed_dictionary(
     times = [np.broadcast_to(np.asarray(v, dtype=float), (count,)).astype(np.float32) for v in (tr, te)]
     maps = tuple(np.asarray(part).astype(np.complex64) for part in pulses)
     phasors = np.asarray(seen, np.complex64)
-    rows = 1 if n_states == 1 else max(2, min(n_states, count // 2 + 1))
+    rows = orders_kept(count, n_states)
     atoms = np.stack([1 / t1, 1 / t2, start]).astype(np.float32)
     result = np.empty((count, len(t1)), np.complex64)
+    lost = None if attenuation is None else np.asarray(attenuation, np.float32)[:, :, :rows]
+    lost = None if lost is None else np.broadcast_to(lost, (count, 3, rows))
 
     def fill(begin: int) -> None:
         chosen = np.minimum(np.arange(begin, begin + _PULSED_ATOMS), len(t1) - 1)
-        found = np.asarray(_pulsed_kernel()((maps, *times), phasors, tuple(atoms[:, chosen]), rows))
+        found = np.asarray(_pulsed_kernel()((maps, *times, lost), phasors, tuple(atoms[:, chosen]), rows))
         result[:, begin : begin + _PULSED_ATOMS] = found[:, : len(t1) - begin]
 
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         list(pool.map(fill, range(0, len(t1), _PULSED_ATOMS)))
     return result.T
+
+
+def orders_kept(pulses: int, n_states: int) -> int:
+    """Orders that `pulsed_dictionary` keeps: an order takes as many repetitions to come back as it took to arise.
+
+    Example:
+        >>> orders_kept(600, 1000), orders_kept(600, 40), orders_kept(600, 1)
+        (301, 40, 1)
+    """
+    return 1 if n_states == 1 else max(2, min(n_states, pulses // 2 + 1))
 
 
 @cache
@@ -221,7 +236,7 @@ def _pulsed_repetition(
     states: States, step: tuple[Any, ...], phasors: Array, rates: Array, r1: Array, r2: Array
 ) -> tuple[States, Array]:
     f, g, z = states
-    maps, tr, te = step
+    maps, tr, te, lost = step
     a, b, c, d, e, gain, recovery = (jnp.sum(part[:, None] * rates, axis=0) for part in maps)
     e1, e2 = jnp.exp(-tr * r1), jnp.exp(-tr * r2)
     new_f = a * f + b * g + c * z
@@ -233,6 +248,8 @@ def _pulsed_repetition(
     f = (new_f * e2).at[0].add(gain * e2)
     g = (new_g * e2).at[0].add(gain.conj() * e2)
     z = (new_z * e1).at[0].add(recovery * e1 - jnp.expm1(-tr * r1))
+    if lost is not None:
+        f, g, z = (state * factor[:, None] for state, factor in zip((f, g, z), lost, strict=True))
     if f.shape[0] > 1:
         zero = jnp.zeros((), f.dtype)
         g = lax.pad(g, zero, ((-1, 1, 0), (0, 0, 0)))

@@ -95,3 +95,23 @@ def test_without_dephasing_one_state_does():
         m = 1j * y
         assert complex(seen) == pytest.approx(m, abs=30 * len(FLIP) * float(np.finfo(np.float32).eps))
         m, z = m * np.exp(-0.01 / 0.08), 1 + (z - 1) * np.exp(-0.01 / 0.9)
+
+
+def test_orders_are_attenuated_each_by_its_own_factor():
+    """64 isochromats over one cycle; their orders, by Fourier transform, are those that the kernel weakens."""
+    phase, n, t1, t2, tr = 0.3 * np.arange(30) ** 2, 64, 0.9, 0.08, 0.01
+    order = np.rint(np.fft.fftfreq(n) * n).astype(int)
+    k = np.arange(16)
+    lost = np.exp(-0.003 * np.stack([k**2 + k / 3, k**2 - k / 4, k**2]))
+    of_m = np.where(order >= 0, lost[0][abs(order) % 16], lost[1][abs(order) % 16])
+    turn, m, z, mean = np.exp(-2j * np.pi * np.arange(n) / n), np.zeros(n, complex), np.full(n, -0.9), []
+    for flip, angle in zip(FLIP, phase, strict=True):
+        m = m * np.exp(-1j * angle)
+        y, z = np.cos(flip) * m.imag + np.sin(flip) * z, np.cos(flip) * z - np.sin(flip) * m.imag
+        m = (m.real + 1j * y) * np.exp(1j * angle)
+        mean.append(m.mean())
+        m = np.fft.fft(np.fft.ifft(m) * of_m) * turn * np.exp(-tr / t2)
+        z = np.fft.fft(np.fft.ifft(1 + (z - 1) * np.exp(-tr / t1)) * lost[2][abs(order) % 16]).real
+    found = pulsed_dictionary(t1, t2, turns(FLIP, phase), tr, 0.0, -0.9, attenuation=lost[None])[0]
+    assert found == pytest.approx(np.array(mean), abs=30 * len(FLIP) * float(np.finfo(np.float32).eps))
+    assert found != pytest.approx(pulsed_dictionary(t1, t2, turns(FLIP, phase), tr, 0.0, -0.9)[0], abs=1e-3)
