@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -18,12 +18,14 @@ from mrisim.mapping.dictionary import Dictionary, check_axis, grid_axis
 from mrisim.mapping.method import Given, Method, Output, true_or_false
 from mrisim.mapping.separable import FitResult
 from mrisim.mapping.slice_profile import SlicePulse, slice_places
-from mrisim.physics.chebyshev import chebyshev_points, chebyshev_weights
+from mrisim.physics.chebyshev import chebyshev_points, chebyshev_weights, interpolated
 from mrisim.physics.fingerprints import RelaxingPulses, pulsed_dictionary
 from mrisim.physics.phase_graph import StateMap
 from mrisim.program import Program, lower
 
 T1_RANGE, T2_RANGE = (0.05, 6.0), (0.005, 3.0)  # of the grid [s]
+_TOLERANCE = 3e-5  # of signals between those that are followed
+_NODES = (12, 8)  # at first, along T1 and T2
 RATIO = 1.12  # between its points; splines between them are then exact to about 1e-4
 EXTENT = 2.85  # thicknesses that places through the slice cover: what counts in the slab of a run
 PLACES = {8.0: 84, 24.0: 124, 60.0: 186, np.inf: 332}  # of signals that remember at most so many pulses
@@ -36,7 +38,7 @@ _MIRRORED = 1e-9
 _STATES = 3.0  # orders of dephasing kept, for each pulse that is remembered
 _FEWEST_STATES = 8
 _INVERSION_NODES = (4, 8)  # rates 1/T1 and 1/T2 - 1/(2 T1) at which the inversion is followed
-_NODES = 12  # flip angles at which a pulse is followed through the slice; exact to rounding up to 90°
+_FLIPS = 12  # angles at which a pulse is followed through the slice; exact to rounding up to 90°
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -171,29 +173,28 @@ def fingerprint_dictionary(
     train = read_train(seq)
     t1 = grid_axis("t1", *T1_RANGE, RATIO) if t1 is None else check_axis("t1", t1)
     t2 = grid_axis("t2", *T2_RANGE, RATIO) if t2 is None else check_axis("t2", t2)
-    atoms = (np.repeat(t1, len(t2)), np.tile(t2, len(t1)))
-    signals = np.zeros((len(atoms[0]), len(train.flip)), complex)
-    memory = np.where(
-        atoms[1] > 2 * atoms[0], 0.0, atoms[1] / train.tr.mean()
-    )  # T2 above 2 T1 is there for splines only
-    shortest = 0.0
+    atoms = np.stack([np.repeat(t1, len(t2)), np.tile(t2, len(t1))], axis=1)
+    atoms, back = np.unique(np.minimum(atoms, [np.inf, 2] * atoms[:, :1]), axis=0, return_inverse=True)  # T2 ≤ 2 T1
+    signals = np.zeros((len(atoms), len(train.flip)), complex)
+    memory, shortest = atoms[:, 1] / train.tr.mean(), 0.0
     for longest, points in PLACES.items():
         rows = np.flatnonzero((memory >= shortest) & (memory < longest))
         if len(rows):
             states = _FEWEST_STATES + int(_STATES * memory[rows].max())
-            some = (atoms[0][rows], atoms[1][rows])
-            signals[rows] = _signals(seq, train, some, points if slice_profile else 1, states)
+            follow = partial(_signals, seq, train, points if slice_profile else 1, states)
+            signals[rows] = interpolated(follow, np.log(atoms[rows]), _TOLERANCE, _NODES)
         shortest = longest
-    received = signals * np.exp(1j * (train.phase - train.receiver))
+    received = signals[back.reshape(-1)] * np.exp(1j * (train.phase - train.receiver))
     return Dictionary(
         axes={"t1": t1, "t2": t2}, signals=received.reshape(len(t1), len(t2), -1), logarithmic=("t1", "t2")
     )
 
 
 def _signals(
-    seq: Sequence, train: Train, atoms: tuple[np.ndarray, np.ndarray], points: int, states: int
+    seq: Sequence, train: Train, points: int, states: int, log_times: Float[np.ndarray, "atoms 2"]
 ) -> Complex[np.ndarray, "atoms pulses"]:
-    """Signals of some atoms in the frame of each pulse, from so many places through the slice."""
+    """Signals at some log T1 and log T2 in the frame of each pulse, from so many places through the slice."""
+    atoms = np.exp(log_times[:, 0]), np.exp(log_times[:, 1])
     places = slice_places(seq, train.program, train.step, points, EXTENT)
     weight = EXTENT / len(places) if len(places) > 1 else 1.0
     pulses = _followed(train, places) if points > 1 else _nominal(train)
@@ -243,7 +244,7 @@ def _followed(train: Train, places: Float[np.ndarray, "places 3"]) -> RelaxingPu
         raise ConsistencyError(Problem(rule, "Leave the shape as it is, or set slice_profile: false", "slice_profile"))
     top = float(np.abs(train.flip).max())
     pulse = SlicePulse(flip=top, phase=0.0, program=train.program, row=int(train.rows[np.argmax(np.abs(train.flip))]))
-    share = chebyshev_points(0.0, 1.0, _NODES)
+    share = chebyshev_points(0.0, 1.0, _FLIPS)
     rates = (np.array([0.0, 0.0, _R1]), np.array([0.0, _R2, _R2]))
     with np.errstate(divide="ignore"):
         maps = pulse.maps(places, share, 1 / rates[0], 1 / rates[1])
@@ -304,7 +305,7 @@ def _inverted(
     if train.inversion < 0:
         return np.ones((len(atoms[0]), len(places)))
     pulse = SlicePulse(flip=np.pi, phase=0.0, program=train.program, row=train.inversion)
-    rates = [1 / atoms[0], np.maximum(1 / atoms[1] - 0.5 / atoms[0], 0.0)]  # T2 is at most 2 T1
+    rates = [1 / atoms[0], 1 / atoms[1] - 0.5 / atoms[0]]  # a T2 of more than 2 T1 continues smoothly
     nodes = [chebyshev_points(0.0, float(rate.max()), n) for rate, n in zip(rates, _INVERSION_NODES, strict=True)]
     r1, more = (grid.ravel() for grid in np.meshgrid(*nodes, indexing="ij"))
     maps = pulse.maps(places, np.ones(1), 1 / r1, 1 / (more + 0.5 * r1))

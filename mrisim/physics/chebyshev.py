@@ -7,9 +7,15 @@ Source:
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 
-from mrisim._types import Float
+from mrisim._types import Float, Int
+
+_GROWTH = 2.0  # at most, from one attempt to the next
+_WORTH = 2  # points for each node, below which each point is computed by itself
+_BLOCK = 1024  # points interpolated at once
 
 
 def chebyshev_points(low: float, high: float, count: int) -> Float[np.ndarray, " count"]:
@@ -38,3 +44,77 @@ def chebyshev_weights(
     weight = (-1.0) ** np.arange(n) * np.sin(np.pi * (np.arange(n) + 0.5) / n)
     parts = np.where(same, away == 0, weight / np.where(away == 0, 1.0, away))
     return parts / parts.sum(axis=1, keepdims=True)
+
+
+def interpolated(
+    function: Callable[[Float[np.ndarray, "nodes axes"]], np.ndarray],
+    points: Float[np.ndarray, "points axes"],
+    tolerance: float,
+    first: Sequence[int],
+) -> np.ndarray:
+    """Values of a smooth function at many points, from its values at as few nodes as the tolerance allows.
+
+    Nodes grow along each axis until the last coefficients of the polynomial have vanished. Few points, and those of a
+    function that needs many nodes, are computed by themselves.
+
+    Args:
+        function: Values (nodes, n) at places (nodes, axes), anywhere within the range of the points.
+        points: Wanted, within a box of which the function is smooth.
+        tolerance: Largest error of a value; what is below the function's own rounding is not reached.
+        first: Nodes along each axis at first.
+
+    Returns:
+        Values (points, n).
+
+    Example:
+        >>> at = np.random.default_rng(1).uniform(1.0, 2.0, (2000, 2))
+        >>> def decay(place):
+        ...     return np.exp(-place[:, :1] * np.arange(3) - place[:, 1:])
+        >>> bool(np.abs(interpolated(decay, at, 1e-10, (8, 8)) - decay(at)).max() < 1e-10)
+        True
+    """
+    low, high = points.min(axis=0), points.max(axis=0)
+    counts = np.where(high > low, first, 1)
+    while _WORTH * np.prod(counts) < len(points):
+        axes = [chebyshev_points(*ends) for ends in zip(low, high, counts, strict=True)]
+        nodes = np.stack([grid.ravel() for grid in np.meshgrid(*axes, indexing="ij")], axis=1)
+        values = function(nodes)
+        wanted = _wanted(values.reshape(*counts, -1), tolerance / len(counts))
+        if (wanted <= counts).all():
+            return _between(axes, values, points)
+        counts = np.maximum(wanted, counts)
+    return function(points)
+
+
+def _wanted(values: np.ndarray, tolerance: float) -> Int[np.ndarray, " axes"]:
+    """Nodes along each axis with which the last coefficients vanish, as the decay up to here promises."""
+    size = float(np.abs(values).max(initial=0.0))
+    counts = np.array(values.shape[:-1])
+    for axis, n in enumerate(counts):
+        tail = _tail(values, axis) if n > 1 and size > 0 else 0.0
+        if tail > tolerance:
+            more = np.log(tolerance / size) / np.log(min(tail / size, 0.5))
+            counts[axis] = np.ceil(n * np.clip(more, (n + 1) / n, _GROWTH))
+    return counts
+
+
+def _tail(values: np.ndarray, axis: int) -> float:
+    """Largest of the last two coefficients along an axis, together."""
+    n = values.shape[axis]
+    last = 2 / n * np.cos(np.pi * np.outer([n - 2, n - 1], np.arange(n) + 0.5) / n)
+    return float(np.abs(np.tensordot(last.astype(np.real(values).dtype), values, (1, axis))).sum(axis=0).max())
+
+
+def _between(
+    axes: list[Float[np.ndarray, " count"]], values: np.ndarray, points: Float[np.ndarray, "points axes"]
+) -> np.ndarray:
+    kind = np.real(values).dtype
+    found, columns = np.empty((len(points), values.shape[1]), values.dtype), np.ascontiguousarray(values).view(kind)
+    for begin in range(0, len(points), _BLOCK):
+        some = points[begin : begin + _BLOCK]
+        weights = np.ones((len(some), 1), kind)
+        for axis, nodes in enumerate(axes):
+            along = chebyshev_weights(nodes, some[:, axis]).astype(kind)
+            weights = (weights[:, :, None] * along[:, None]).reshape(len(some), -1)
+        np.matmul(weights, columns, out=found[begin : begin + len(some)].view(kind))
+    return found

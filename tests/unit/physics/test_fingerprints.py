@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mrisim.physics.fingerprints import RelaxingPulses, fisp_dictionary, pulsed_dictionary
 
@@ -39,10 +41,33 @@ def test_dictionary_equals_isochromats(tr, te):
 def test_more_atoms_than_a_chunk():
     """Atoms of every chunk are in their places."""
     t1, t2 = np.linspace(0.3, 2.0, 401), np.linspace(0.02, 0.2, 401)
-    found = fisp_dictionary(t1, t2, FLIP, 0.01, 0.003)
+    found = fisp_dictionary(t1, t2, FLIP, 0.01, 0.003, tolerance=0.0)
     for atom in (0, 191, 192, 400):
         alone = fisp_dictionary(t1[atom], t2[atom], FLIP, 0.01, 0.003)[0]
         assert found[atom] == pytest.approx(alone, abs=4 * float(np.finfo(np.float32).eps))
+
+
+@given(seed=st.integers(0, 999), reach=st.floats(1.0, 1.6), dtype=st.sampled_from([np.float32, np.float64]))
+def test_atoms_between_nodes_are_within_the_tolerance(seed, reach, dtype):
+    """Strewn over ranges of T1 and T2 of up to forty; against each atom followed by itself, and for one T1."""
+    rng = np.random.default_rng(seed)
+    t1, t2 = 0.5 * 10 ** rng.uniform(-reach / 2, reach / 2, 1500), 0.05 * 10 ** rng.uniform(-reach / 2, reach / 2, 1500)
+    flips = rng.uniform(0.0, 1.2, 30)
+    tolerance = {np.float32: 2e-6, np.float64: 1e-8}[dtype]
+    between, followed = (
+        fisp_dictionary(t1, t2, flips, 0.01, 0.003, TI, dtype=dtype, tolerance=t) for t in (tolerance, 0.0)
+    )
+    assert np.abs(between - followed).max() < tolerance
+    assert (between != followed).any()  # else nothing was interpolated
+    alone = fisp_dictionary(0.9, t2, flips, 0.01, 0.003, TI, dtype=dtype, tolerance=tolerance)
+    assert alone[5] == pytest.approx(fisp_dictionary(0.9, t2[5], flips, 0.01, 0.003, TI)[0], abs=4e-6)
+
+
+def test_inversions_that_differ_are_followed_one_by_one():
+    t1, t2, left = np.linspace(0.3, 2.0, 500), np.full(500, 0.1), np.where(np.arange(500) % 2, -1.0, -0.5)
+    found = fisp_dictionary(t1, t2, FLIP, 0.01, 0.003, TI, inversion=left)
+    followed = fisp_dictionary(t1, t2, FLIP, 0.01, 0.003, TI, inversion=left, tolerance=0.0)
+    assert (found == followed).all()
 
 
 def test_orders_that_do_not_come_back_are_not_needed():
