@@ -14,7 +14,7 @@ from mrisim.errors import Problem, SpecError
 from mrisim.sequence.diffusion import train_factor
 from mrisim.sequence.directions import MOST, even_directions
 from mrisim.sequence.values import MAX_LIST, ONES, Quantity, Table, Value, as_whole, ceil, check_room, floor
-from mrisim.units import ANGLE, B_VALUE, EXAMPLES, GRADIENT, NUMBER, TIME, Dimension
+from mrisim.units import ANGLE, B_VALUE, EXAMPLES, GRADIENT, NUMBER, TIME, Dimension, show
 
 
 class Caller(Protocol):
@@ -191,8 +191,28 @@ def _fixed(c: Call) -> None:
             raise SpecError(f"must give {c.name}() fixed values, but '{text}' varies over a loop")
 
 
+def _multiples(c: Call, index: int) -> str:
+    """Remedy for a division that must be whole: the multiples of the divisor nearest to what is divided."""
+    node = c.nodes[index]
+    if not (isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div)):
+        return ""
+    a, b = c.caller.number(node.left), c.caller.number(node.right)
+    if a.values.size != 1 or b.values.size != 1 or a.is_list or b.is_list:
+        return ""
+    total, step = float(a.values.flat[0]), float(b.values.flat[0])
+    if not total > step > 0:
+        return ""
+    below, above = (show(times * step, a.dimension) for times in (total // step, total // step + 1))
+    names = c.caller.spell(node.left), c.caller.spell(node.right)
+    return f"Set {names[0]} to a multiple of {names[1]}, such as {below} or {above}"
+
+
 def _echo_order(c: Call) -> Value:
-    lines, train, center = c.constant(0), c.constant(1), c.constant(2)
+    lines, train = c.constant(0), c.constant(1)
+    try:
+        center = c.constant(2)
+    except SpecError as error:
+        raise SpecError([Problem(problem.rule, _multiples(c, 2)) for problem in error.problems]) from None
     if not 1 <= lines <= 65536 or train < 1:
         raise SpecError(f"must have 1 to 65536 lines and at least 1 echo, but has {lines} lines and {train} echoes")
     if lines % train:

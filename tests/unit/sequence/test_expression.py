@@ -167,6 +167,10 @@ def test_lists_are_indexed_by_loops():
             "must be whole, but matrix.x / 24 is 5.33333. Set 24 to a divisor of 128, such as 16 or 32 or 64.",
         ),
         ("echo_order(8, 3, 1)", "must have whole trains, but 8 / 3 is 2.66667. Set 3 to a divisor of 8."),
+        (
+            "echo_order(8, 4, TE / (2 ms))",
+            "must be whole, but TE / 2 ms is 2.5. Set TE to a multiple of 2 ms, such as 4 ms or 6 ms.",
+        ),
         ("echo_order(8, 4, 5)", "must have the center echo between 1 and 4, but '5' is 5. Change 5, or 4."),
         ("min(count(3), count(4))", "must give min() lists of equal length, but they have 3 and 4."),
         ("diff(3 ms)", "must give diff() a list of at least two items, but '3 ms' is none."),
