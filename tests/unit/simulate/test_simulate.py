@@ -212,8 +212,8 @@ def test_ten_million_isochromats_stay_within_their_memory():
             "t2": generator.uniform(0.05, 0.1, n), "df": np.zeros(n), "b1": np.ones(n), "t2_prime": np.full(n, np.inf),
             "lorentz": np.zeros(n), "diffusion": np.zeros((n, 1)), "curve": np.zeros(n, np.int32),
         })
-        seq = mr.load_sequence("spin_echo", matrix=[16, 2])
-        raw = mr.simulate(seq, phantom, memory="4 GiB")
+        seq = mr.load_sequence("flash_2d", matrix=[16, 2], dummies=0)
+        raw = mr.simulate(seq, phantom, memory="2 GiB")
         print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, raw.provenance["memory"])
     """)
 
@@ -224,7 +224,7 @@ def test_ten_million_isochromats_stay_within_their_memory():
 
     runtime, _ = peak(1)
     measured, planned = peak(10_000_000)
-    assert planned <= 4 << 30
+    assert 1 << 30 < planned <= 2 << 30  # all that is allowed; more would be faster
     assert measured - runtime < 1.1 * planned
 
 
