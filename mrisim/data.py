@@ -476,6 +476,7 @@ class ParameterMap:
     grid: Grid
     standard_error: Float[np.ndarray, "z y x *components"] | None = None
     mask: np.ndarray | None = None  # (z, y, x): fitted and converged
+    findings: tuple[Finding, ...] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def __repr__(self) -> str:

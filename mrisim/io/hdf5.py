@@ -154,6 +154,7 @@ _LAYOUT: dict[type, dict[str, _Part]] = {
         "grid": _Nested(Grid),
         "standard_error": _Array(""),
         "mask": _Array("1"),
+        "findings": _Json(_findings),
         "provenance": _Json(),
     },
 }  # the unit "" stands for the object's own `unit`

@@ -11,53 +11,73 @@ from mrisim._types import Bool, Float
 from mrisim.data import Image
 from mrisim.errors import ConsistencyError, MrisimError, Problem
 from mrisim.mapping import dce, dsc
-from mrisim.mapping.method import Given, Method, Output, Rule, number, one_of, true_or_false
+from mrisim.mapping.method import Given, Method, Output, number, one_of, quantity, true_or_false
 from mrisim.mapping.separable import FitResult
-from mrisim.mapping.vfa import Spoiling, fit_vfa
+from mrisim.mapping.spoiling import Spoiling
+from mrisim.mapping.spoiling_choice import OPTIONS as SPOILING
+from mrisim.mapping.spoiling_choice import check_spoiling, chosen_spoiling, with_bias
+from mrisim.mapping.vfa import fit_vfa
 from mrisim.physics.agents import relaxivity
 from mrisim.physics.input_functions import POPULATIONS
 from mrisim.physics.pharmacokinetics import MODELS
-from mrisim.units import LENGTH, TIME, Dimension, parse, show
+from mrisim.units import LENGTH, TIME, parse, show
 
 HEMATOCRIT = 0.42  # of large vessels
 FINE = 0.25  # step at which a population's input function is drawn [s]
 
 
 def _variable_flip(given: Given) -> FitResult:
-    spoiling = None
-    if given.spec.get("correct_spoiling", "t2" in given.maps):
-        spoiling = Spoiling(t2=given.maps["t2"]) if "t2" in given.maps else Spoiling()
-    return fit_vfa(
-        given.signal,
-        given.coordinate("flip"),
-        float(np.median(given.coordinate("tr"))),
-        b1=given.maps.get("b1", 1.0),
-        method=given.spec.get("method", "nonlinear"),
-        spoiling=spoiling,
-    )
+    method = given.spec.get("method", "nonlinear")
+    spoiling = chosen_spoiling(given) if method == "nonlinear" else None
+
+    def fit(some: Given, spoiling: Spoiling | None = None) -> FitResult:
+        tr = float(np.median(some.coordinate("tr")))
+        b1 = some.maps.get("b1", 1.0)
+        return fit_vfa(some.signal, some.coordinate("flip"), tr, b1=b1, method=method, spoiling=spoiling)
+
+    found = fit(given, spoiling)
+    none = np.zeros(len(given.signal), dtype=bool)
+    return found if spoiling is None else with_bias(given, found, fit, spoiling, none)
 
 
 def _check_variable_flip(path: str, spec: Mapping[str, Any], image: Image) -> list[Problem]:
-    return _known(path, image, "tr")
+    problems = [*_known(path, image, "tr"), *check_spoiling(path, spec, image)]
+    if spec.get("method") == "linear" and spec.get("spoiling") == "rf":
+        rule = "must be ideal for the linear method, but is rf"
+        problems.append(Problem(rule, "Take method: nonlinear", f"{path}.spoiling"))
+    return problems
 
 
 def _dce(given: Given) -> FitResult:
+    spoiling = chosen_spoiling(given)
+    found = _kinetics(given, spoiling)
+    if spoiling is None:
+        return found
+    measured = given.spec["aif"] == "measured"
+    artery = _sphere(given, "artery") if measured else np.zeros(len(given.signal), dtype=bool)
+    return with_bias(given, found, _kinetics, spoiling, artery)
+
+
+def _kinetics(given: Given, spoiling: Spoiling | None = None) -> FitResult:
     spec, time = given.spec, given.coordinate("time")
     order = np.argsort(time, kind="stable")
     before = given.maps.get("t1")
     if before is None:
         before = np.full(len(given.signal), parse(spec["t10"], TIME))
     flip = np.full(len(given.signal), float(np.median(given.coordinate("flip"))))
+    r1, r2 = _relaxivities(spec, given.image)
     concentration = dce.concentration_from_signal(
         given.signal[:, order],
         flip * given.maps.get("b1", 1.0),
         float(np.median(given.coordinate("tr"))),
         before,
-        _relaxivity(spec, given.image),
+        r1,
         _baseline(spec, time[order]),
         t=None if spec.get("steady_state", False) else time[order],
         te=float(np.median(given.coordinate("te"))) if "r2_star" in spec else 0.0,
         r2_star=float(spec.get("r2_star", 0.0)),
+        spoiling=spoiling,
+        r2=r2,
     )
     ta, ca = _input(given, time[order], concentration)
     least = float(spec.get("least_uptake", 0.0)) * np.interp(time[order], ta, ca).mean()
@@ -65,10 +85,19 @@ def _dce(given: Given) -> FitResult:
     return dce.fit(spec["model"], time[order], concentration, ca, ta=ta, fit_delay=spec.get("fit_delay", False))
 
 
-def _relaxivity(spec: Mapping[str, Any], image: Image) -> float:
+def _relaxivities(spec: Mapping[str, Any], image: Image) -> tuple[float, float]:
+    """r1, and r2 for what spoiling leaves: where nothing says it, that of T2*, the agent's in plasma, or r1."""
     if "relaxivity" in spec:
-        return float(spec["relaxivity"])
-    return relaxivity(spec["agent"], float(image.provenance["b0"])).r1
+        r1 = float(spec["relaxivity"])
+        return r1, float(spec.get("r2", spec.get("r2_star", r1)))
+    field = float(image.provenance["b0"])
+    r1 = relaxivity(spec["agent"], field).r1
+    try:
+        plasma = relaxivity(spec["agent"], field, "plasma")
+    except MrisimError:
+        plasma = None
+    known = r1 if plasma is None or plasma.r2 is None else plasma.r2
+    return r1, float(spec.get("r2", spec.get("r2_star", known)))
 
 
 def _baseline(spec: Mapping[str, Any], time: Float[np.ndarray, " n"]) -> slice:
@@ -126,7 +155,7 @@ def _check_dce(path: str, spec: Mapping[str, Any], image: Image) -> list[Problem
             names = ", ".join(known for known, output in _DCE.items() if output.key in made)
             rule = f"must be a map that {spec['model']} makes ({names}), but is {name}"
             problems.append(Problem(rule, "Take another model, or leave the map out", path))
-    problems += _check_alternatives(path, spec, image)
+    problems += [*_check_alternatives(path, spec, image), *check_spoiling(path, spec, image)]
     if spec.get("aif") == "measured" and "artery" not in spec:
         remedy = "Add artery: {center: [0 mm, 0 mm, 0 mm], radius: 4 mm}"
         problems.append(Problem("must be given for a measured input function, but is not", remedy, f"{path}.artery"))
@@ -217,20 +246,6 @@ def _known(path: str, image: Image, name: str) -> list[Problem]:
     return [Problem(rule, "Play dummy repetitions before the first image, so that each has one", f"{path}.fit")]
 
 
-def quantity(dimension: Dimension, low: float = -np.inf, high: float = np.inf) -> Rule:
-    """A rule: a quantity with its unit, within bounds in SI, which are allowed."""
-
-    def rule(value: Any) -> str:
-        try:
-            found = parse(value, dimension)
-        except (MrisimError, AttributeError, TypeError) as error:
-            return str(error).rstrip(".") if isinstance(error, MrisimError) else f"must be a quantity, but is '{value}'"
-        bounds = f"from {show(low, dimension)} to {show(high, dimension)}"
-        return "" if low <= found <= high else f"must be {bounds}, but is '{value}'"
-
-    return rule
-
-
 def _whole(low: int) -> Callable[[Any], str]:
     def rule(value: Any) -> str:
         plain = isinstance(value, int) and not isinstance(value, bool)
@@ -273,7 +288,7 @@ METHODS = {
         outputs={"T1": Output(key="t1", unit="s"), "PD": Output(key="m0", unit="1")},
         setting="flip",
         constant=("te", "tr", "ti", "ts"),
-        options={"method": one_of("nonlinear", "linear"), "correct_spoiling": true_or_false},
+        options={"method": one_of("nonlinear", "linear"), **SPOILING},
         inputs={"b1": "B1", "t2": "T2"},
         check=_check_variable_flip,
     ),
@@ -292,12 +307,14 @@ METHODS = {
             "t10": quantity(TIME, 1e-3, 10.0),
             "agent": _text,
             "relaxivity": number(0.1, 100.0),
+            "r2": number(0.0, 1000.0),
             "r2_star": number(0.0, 1000.0),
             "fit_delay": true_or_false,
             "steady_state": true_or_false,
             "least_uptake": number(0.0, 1.0),
+            **SPOILING,
         },
-        inputs={"t1": "T1", "b1": "B1"},
+        inputs={"t1": "T1", "b1": "B1", "t2": "T2"},
         check=_check_dce,
     ),
     "dsc": Method(

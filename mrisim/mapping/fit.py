@@ -181,6 +181,7 @@ def _to_map(
         grid=image.grid,
         standard_error=None if error is None else place(error),
         mask=mask,
+        findings=fit.findings,
         provenance={"fit": dict(spec), "counts": counts, "threshold": threshold},
     )
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from mrisim._types import Bool, Float
+from mrisim._types import Bool, Float, Int
 from mrisim.data import Image
-from mrisim.errors import Problem
+from mrisim.errors import MrisimError, Problem
 from mrisim.mapping.separable import FitResult
+from mrisim.units import Dimension, parse, show
 
 Rule = Callable[[Any], str]
 """What is wrong with the value of an option, as a rule; empty where nothing is."""
@@ -38,6 +39,13 @@ class Given:
     def coordinate(self, name: str) -> np.ndarray:
         """Values of a coordinate of the contrasts."""
         return np.asarray(self.image.coordinates[name], dtype=float)
+
+    def take(self, rows: Int[np.ndarray, " some"]) -> Given:
+        """Some of the voxels, in ascending order."""
+        foreground = np.zeros_like(self.foreground)
+        foreground.ravel()[np.flatnonzero(self.foreground)[rows]] = True
+        maps = {name: values[rows] for name, values in self.maps.items()}
+        return replace(self, signal=self.signal[rows], maps=maps, foreground=foreground)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -71,5 +79,19 @@ def number(low: float = -np.inf, high: float = np.inf) -> Rule:
     def rule(value: Any) -> str:
         plain = isinstance(value, (int, float)) and not isinstance(value, bool)
         return "" if plain and low <= value <= high else f"must be a number{bounds}, but is '{value}'"
+
+    return rule
+
+
+def quantity(dimension: Dimension, low: float = -np.inf, high: float = np.inf) -> Rule:
+    """A rule: a quantity with its unit, within bounds in SI, which are allowed."""
+
+    def rule(value: Any) -> str:
+        try:
+            found = parse(value, dimension)
+        except (MrisimError, AttributeError, TypeError) as error:
+            return str(error).rstrip(".") if isinstance(error, MrisimError) else f"must be a quantity, but is '{value}'"
+        bounds = f"from {show(low, dimension)} to {show(high, dimension)}"
+        return "" if low <= found <= high else f"must be {bounds}, but is '{value}'"
 
     return rule

@@ -7,7 +7,7 @@ over that constant needs no other initial value and cannot start in a wrong vall
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -17,7 +17,7 @@ import numpy as np
 from jax import lax
 
 from mrisim._types import Array, Bool, Float
-from mrisim.errors import ConsistencyError, Problem
+from mrisim.errors import ConsistencyError, Finding, Problem
 from mrisim.mapping.least_squares import double_precision, levenberg_marquardt, solve_positive
 
 CHUNK = 512  # voxels per call of the compiled fit; one size, so one compilation
@@ -38,6 +38,11 @@ class FitResult(Mapping):
     converged: Bool[np.ndarray, "*shape"]
     residual: Float[np.ndarray, "*shape"]  # root mean square of model minus data, in units of the signal
     counts: Mapping[str, int] = field(default_factory=dict)  # voxels: fitted, empty (no signal), failed
+    findings: tuple[Finding, ...] = ()  # what whoever reads the maps must hear
+
+    def noting(self, *findings: Finding) -> FitResult:
+        """With further findings."""
+        return replace(self, findings=(*self.findings, *findings))
 
     def __getitem__(self, name: str) -> np.ndarray:
         return self.maps[name]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from functools import cache
-from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -12,23 +10,12 @@ from numpy.typing import ArrayLike
 
 from mrisim._types import Array, Float
 from mrisim.errors import ConsistencyError, Problem
-from mrisim.mapping.separable import Design, FitResult, as_settings, fit, require_measurements
+from mrisim.mapping.separable import FitResult, as_settings, fit, require_measurements
+from mrisim.mapping.spoiling import T1_RANGE, Spoiling, SpoilingTable
+from mrisim.physics.chebyshev import chebyshev_coefficients, chebyshev_sum, place_between
 from mrisim.physics.signals import spoiled_gradient_echo
-from mrisim.physics.spoiling import INCREMENT, rf_spoiled
 
 LONGEST = 20.0  # T1 that a fit may find [s]
-ENOUGH = 3e-5  # error of the table of spoiling; signals are 0.02 to 0.06
-Axis = tuple[float, float, int]  # first, last, number of entries
-T1_AXIS: Axis = (math.log(0.05), math.log(6.0), 20)  # of the table of spoiling, as all axes in equal steps [ln s]
-B1_AXIS: Axis = (0.4, 1.6, 9)
-T2_AXIS: Axis = (math.log(0.02), math.log(0.25), 7)  # beyond, the last entry
-
-
-class Spoiling(NamedTuple):
-    """How transverse magnetisation was spoiled, for the correction of what real RF spoiling leaves."""
-
-    t2: ArrayLike = 0.08  # of the tissue, one value or (...) [s]
-    increment: float = INCREMENT  # of the phase increment [rad]
 
 
 def fit_vfa(
@@ -83,13 +70,14 @@ def fit_vfa(
     extra = np.broadcast_to(np.where(field > 0, field, np.nan), shape).reshape(-1, 1)
     if method == "linear":
         return _linear(rows, angles, tr, extra, shape)
-    columns, limits, design = [angles, np.full(n, tr)], (max(2 * tr, 5e-3), LONGEST), _ernst
-    if spoiling is not None:
-        axes, table, echo = _spoiling_table(angles, tr, field, spoiling, shape)
-        columns += list(table.reshape(n, -1).T)
-        extra = np.concatenate([extra, echo], axis=1)
-        limits, design = (math.exp(T1_AXIS[0]), math.exp(T1_AXIS[1])), _spoiled(axes)
-    found = fit(design, rows, np.stack(columns, axis=1), limits, extra=extra, noise=noise)
+    settings = np.stack([angles, np.full(n, tr)], axis=1)
+    if spoiling is None:
+        limits, design = (max(2 * tr, 5e-3), LONGEST), _ernst
+    else:
+        limits, design = (math.exp(T1_RANGE[0]), math.exp(T1_RANGE[1])), _spoiled
+        shares = _shares(angles, tr, extra[:, 0], spoiling, shape)
+        extra = np.concatenate([extra, shares.reshape(len(rows), -1)], axis=1)
+    found = fit(design, rows, settings, limits, extra=extra, noise=noise)
     return found.result(shape, "t1", "m0")
 
 
@@ -121,46 +109,19 @@ def _ernst(t1: Array, settings: Float[Array, "n 2"], voxel: Float[Array, " 1"]) 
     return spoiled_gradient_echo(settings[:, 0] * voxel[0], settings[:, 1], t1)[None]
 
 
-@cache
-def _spoiled(axes: tuple[Axis, ...]) -> Design:
-    """Ernst's signal times the share of it that the phase graph leaves, from a table over T2, B1 and T1."""
-
-    def design(t1: Array, settings: Float[Array, "n columns"], voxel: Float[Array, " 2"]) -> Float[Array, "1 n"]:
-        share = settings[:, 2:].reshape(len(settings), *(axis[2] for axis in axes))
-        for value, axis in zip((jnp.log(voxel[1]), voxel[0], jnp.log(t1)), axes, strict=True):
-            share = _interpolate(share, value, axis)
-        return _ernst(t1, settings[:, :2], voxel) * share[None]
-
-    return design
+def _spoiled(t1: Array, settings: Float[Array, "n 2"], voxel: Float[Array, " extra"]) -> Float[Array, "1 n"]:
+    """Ernst's signal times the share of it that real spoiling leaves; its coefficients follow B1 in the properties."""
+    place = place_between(*T1_RANGE, jnp.log(t1))
+    return _ernst(t1, settings, voxel) * chebyshev_sum(voxel[1:].reshape(len(settings), -1), place)[None]
 
 
-def _interpolate(table: Float[Array, "n entries *rest"], value: Array, axis: Axis) -> Array:
-    """Linear between the entries on either side; the last entry beyond the axis."""
-    first, last, n = axis
-    if n == 1:
-        return table[:, 0]
-    place = jnp.clip((value - first) / (last - first) * (n - 1), 0.0, n - 1.0)
-    low = jnp.clip(jnp.floor(place), 0, n - 2).astype(int)
-    share = place - low
-    return (1 - share) * jnp.take(table, low, 1) + share * jnp.take(table, low + 1, 1)
-
-
-def _spoiling_table(
+def _shares(
     flip: np.ndarray, tr: float, b1: np.ndarray, spoiling: Spoiling, shape: tuple[int, ...]
-) -> tuple[tuple[Axis, ...], Float[np.ndarray, "n t2 b1 t1"], Float[np.ndarray, "voxels 1"]]:
-    """True signal over Ernst's for each flip, T2, B1 and T1; its axes; T2 of each voxel."""
+) -> Float[np.ndarray, "voxels n t1"]:
+    table = SpoilingTable.of(flip, tr, b1, spoiling)
     t2 = np.asarray(spoiling.t2, dtype=float)
-    axes = (
-        T2_AXIS if t2.ndim else (math.log(float(t2)), 0.0, 1),
-        B1_AXIS if b1.ndim else (float(b1), 0.0, 1),
-        T1_AXIS,
-    )
-    echo, fields, times = (np.linspace(*axis) for axis in axes)
-    angles = np.minimum(flip[:, None, None] * fields[:, None], math.radians(89.0))
-    ideal = np.asarray(spoiled_gradient_echo(angles, tr, np.exp(times)))
-    real = [rf_spoiled(angles, tr, np.exp(times), math.exp(one), spoiling.increment, ENOUGH) for one in echo]
-    known = np.broadcast_to(np.where(t2 > 0, t2, np.nan), shape).reshape(-1, 1)
-    return axes, np.stack(real, axis=1) / ideal[:, None], known
+    echo, times = np.broadcast_arrays(np.broadcast_to(t2, shape).reshape(-1, 1), np.exp(table.t1))
+    return chebyshev_coefficients(table.at(b1, times, echo))
 
 
 def _linear(

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from mrisim._types import Float, Int
+from mrisim._types import Array, Float, Int
 
 _GROWTH = 2.0  # at most, from one attempt to the next
 _WORTH = 2  # points for each node, below which each point is computed by itself
@@ -118,3 +118,43 @@ def _between(
             weights = (weights[:, :, None] * along[:, None]).reshape(len(some), -1)
         np.matmul(weights, columns, out=found[begin : begin + len(some)].view(kind))
     return found
+
+
+def chebyshev_coefficients(values: Float[np.ndarray, "*rows count"]) -> Float[np.ndarray, "*rows count"]:
+    """Coefficients of the polynomial through values at Chebyshev's points, which lie along the last axis.
+
+    Example:
+        >>> chebyshev_coefficients(chebyshev_points(-1.0, 1.0, 3) ** 2).round(3).tolist()
+        [0.5, 0.0, 0.5]
+    """
+    n = values.shape[-1]
+    order = np.arange(n)
+    table = np.cos(np.pi * np.outer(order + 0.5, order) / n) * np.where(order == 0, 1.0, 2.0) / n
+    return values @ table
+
+
+def chebyshev_sum(coefficients: Array, place: Array) -> Array:
+    """Sum of Chebyshev's polynomials along the last axis of the coefficients, by Clenshaw's recurrence; NumPy or JAX.
+
+    Args:
+        coefficients: (..., count).
+        place: From -1 to 1 along the range; broadcasts with (...).
+
+    Example:
+        >>> chebyshev_sum(np.array([0.5, 0.0, 0.5]), np.array([0.0, 0.5]))
+        array([0.  , 0.25])
+    """
+    ahead, after = 0.0, 0.0
+    for k in range(coefficients.shape[-1] - 1, 0, -1):
+        ahead, after = coefficients[..., k] + 2 * place * ahead - after, ahead
+    return coefficients[..., 0] + place * ahead - after
+
+
+def place_between(low: float, high: float, value: Array) -> Array:
+    """Place of a value within a range, from -1 to 1; beyond, its end.
+
+    Example:
+        >>> place_between(2.0, 4.0, np.array([2.5, 3.0, 9.0])).tolist()
+        [-0.5, 0.0, 1.0]
+    """
+    return ((2 * value - low - high) / (high - low)).clip(-1.0, 1.0)

@@ -3,89 +3,97 @@
 from __future__ import annotations
 
 import math
-import os
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mrisim._types import Array, Float
-from mrisim.physics.signals import look_locker_time_constant, spoiled_gradient_echo
+from mrisim._types import Complex, Float
 
 INCREMENT = math.radians(117.0)
-OFF = 1e-2  # how far Ernst's state, the start, may be from the end
-STIRRED = 4.5  # T2 take so many times as long as T1* to settle, because T1 keeps what they store
-_ATOMS = 64  # of a chunk, whose states stay in a core's cache
+_ATOMS = 1024  # of a chunk, whose states stay in a core's cache
 
 
 def rf_spoiled(
-    flip: ArrayLike, tr: float, t1: ArrayLike, t2: float, increment: float = INCREMENT, tolerance: float = 1e-6
+    flip: ArrayLike,
+    tr: float,
+    t1: ArrayLike,
+    t2: ArrayLike,
+    increment: float = INCREMENT,
+    tolerance: float = 1e-9,
+    damping: float = 0.0,
 ) -> Float[np.ndarray, "*shape"]:
     """Magnitude right after the pulse in the steady state, averaged over whole cycles of dephasing per TR.
 
+    Pulse n has the phase increment · n (n + 1) / 2. An isochromat that a TR turns by θ then passes through the states
+    of its neighbor at θ + increment one TR later, so order k of the phase graph turns by k · increment per TR, and the
+    steady state solves linear equations that couple each order to the next: a continued fraction.
+
     Args:
-        flip: Flip angle, above 0 and below 90° [rad]; broadcasts with t1.
+        flip: Flip angle, above 0 and below 90° [rad]; broadcasts with t1 and t2.
         tr: Repetition time [s].
         t1: [s].
-        t2: One value [s].
-        increment: Of the phase increment: pulse n has phase increment · n (n + 1) / 2 [rad].
-
-        tolerance: Absolute error that an early end and dropped orders may make, about.
+        t2: [s].
+        increment: Of the phase increment [rad]; zero for gradient spoiling alone.
+        tolerance: Share of an order that is dropped by the time it could come back, about.
+        damping: Of diffusion: D (2π k)² TR, k what the gradients of a TR leave [cycles/m].
 
     Returns:
         Per unit proton density.
 
     Source:
-        Zur, Wood and Neuringer, Magn Reson Med 21:251 (1991); states as in Weigel, J Magn Reson Imaging 41:266 (2015).
+        Zur, Wood and Neuringer, Magn Reson Med 21:251 (1991); continued fraction as in Ganter, Magn Reson Med 55:98
+        (2006); states and diffusion as in Weigel, J Magn Reson Imaging 41:266 (2015).
 
     Example:
-        >>> round(float(rf_spoiled(np.radians(15.0), 0.005, 1.0, 0.1)), 4)
-        0.0314
+        >>> round(float(rf_spoiled(np.radians(15.0), 0.005, 1.0, 0.1)), 5)
+        0.03136
     """
-    angle, relaxation = np.broadcast_arrays(np.asarray(flip, dtype=float), np.asarray(t1, dtype=float))
-    slowest = float(np.max(look_locker_time_constant(angle, tr, relaxation)))
-    constants = math.log(OFF / tolerance)
-    pulses = math.ceil(constants * max(slowest, STIRRED * t2) / tr)
-    orders = max(math.ceil(constants * t2 / tr), 2)
-    phases = (increment * np.arange(1, pulses + 1)) % (2 * np.pi)
-    start = np.asarray(spoiled_gradient_echo(angle, tr, relaxation)) / np.sin(angle)
-    atoms = np.stack([angle.ravel(), np.exp(-tr / relaxation).ravel(), start.ravel()])
-    found = np.zeros(angle.size)
-
-    def fill(first: int) -> None:
-        rows = np.minimum(np.arange(first, first + _ATOMS), angle.size - 1)
-        columns = (jnp.asarray(values, float) for values in (*atoms[:, rows], phases))
-        chunk = np.asarray(_steady_state(*columns, math.exp(-tr / t2), orders))
-        found[first : first + _ATOMS] = chunk[: angle.size - first]
-
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        list(pool.map(fill, range(0, angle.size, _ATOMS)))
+    angle, e1, e2 = np.broadcast_arrays(
+        np.asarray(flip, dtype=float),
+        np.exp(-tr / np.asarray(t1, dtype=float)),
+        np.exp(-tr / np.asarray(t2, dtype=float)),
+    )
+    found = np.empty(angle.size)
+    order = np.argsort(e2, axis=None, kind="stable")  # long T2 needs many orders
+    for first in range(0, angle.size, _ATOMS):
+        rows = order[first : first + _ATOMS]
+        atoms = (values.ravel()[rows] for values in (angle, e1, e2))
+        found[rows] = _steady_state(*atoms, increment, tolerance, damping)
     return found.reshape(angle.shape)
 
 
-@partial(jax.jit, static_argnums=5)
 def _steady_state(
-    flip: Array, e1: Array, start: Array, phases: Array, e2: float, orders: int
-) -> Float[Array, " atoms"]:
-    """States F(k) and conj F(-k), k from 0 along the first axis, in the frame of the pulse's phase."""
-    half, sine, cosine = jnp.sin(flip / 2) ** 2, jnp.sin(flip), jnp.cos(flip)
-    blank = jnp.zeros((orders, len(flip)), dtype=jnp.result_type(flip, 1j))
-    gain = jnp.zeros(orders).at[0].set(1.0)[:, None] * (1 - e1)
+    flip: np.ndarray, e1: np.ndarray, e2: np.ndarray, increment: float, tolerance: float, damping: float
+) -> Float[np.ndarray, " atoms"]:
+    """|F(0)| after the pulse. What comes back before it, x - iy, is `back` times that; the equations are linear."""
+    sine, cosine = np.sin(flip), np.cos(flip)
+    back = _returned(flip, e1, e2, increment, tolerance, damping)
+    u, v = back.real, back.imag
+    stored = sine * (1 - e1) / (1 - e1 * cosine)  # of the longitudinal state, by Ernst
+    turned = cosine - sine**2 * e1 / (1 - e1 * cosine)  # of y
+    norm = (1 - u) * (1 + u * turned) - turned * v**2
+    x = stored * v / norm
+    y = stored * (v**2 - (1 - u) * u) / norm
+    return np.abs(x - 1j * (turned * y + stored))
 
-    def repetition(states: tuple[Array, Array, Array], phase: Array) -> tuple:
-        plus, minus, z = states
-        turned = half * (plus - minus) + 1j * sine * z
-        plus, minus = plus - turned, minus + turned
-        z = cosine * z - 0.5j * sine * (states[0] - states[1])
-        seen = plus[0]
-        frame = jnp.exp(-1j * phase) * e2
-        plus, minus = plus * frame, minus * jnp.conj(frame)
-        minus = jnp.concatenate([minus[1:], jnp.zeros_like(minus[:1])])
-        plus = jnp.concatenate([jnp.conj(minus[:1]), plus[:-1]])
-        return (plus, minus, z * e1 + gain), seen
 
-    _, seen = jax.lax.scan(repetition, (blank, blank, blank.at[0].set(start)), phases)
-    return jnp.abs(seen[-1])
+def _returned(
+    flip: np.ndarray, e1: np.ndarray, e2: np.ndarray, increment: float, tolerance: float, damping: float
+) -> Complex[np.ndarray, " atoms"]:
+    """What comes back to order zero of what leaves it, F(-1) of F(0), by the continued fraction from the last order."""
+    sine, cosine, half = np.sin(flip), np.cos(flip), np.sin(flip / 2) ** 2
+    orders = max(2, math.ceil(0.5 * math.log(tolerance) / math.log(max(float(e2.max()), 1e-300))))
+    ratio = np.zeros(len(flip), dtype=complex)  # of conj F(-k) to F(k), before the pulse
+    share = ratio
+    for k in range(orders, -1, -1):
+        if k < orders:  # share: conj F(-k - 1) after the pulse, of F(k + 1) before it
+            lasting = e2 * math.exp(-damping * (k * k + k + 1 / 3))
+            share = np.exp(1j * (2 * k + 1) * increment) * lasting**2 * share
+        if k == 0:
+            return share
+        kept = np.exp(1j * k * increment) * math.exp(-damping * k * k) * e1  # of Z(k)
+        stored = 0.5 * sine**2 * kept / (1 - kept * cosine)
+        ahead, across = 1 - half - stored, half + stored
+        ratio = share * ahead / (1 - share * across)
+        share = across + ahead * ratio
+    return share

@@ -204,7 +204,7 @@ def _compute(
         truth={name: true for truth, group in truths for name, true in _truth_maps(truth, group).items()},
         tissues=table,
         agreement=agreement,
-        findings=_findings(scans),
+        findings=_findings(scans, maps),
         seconds=clock.seconds,
         provenance={
             "options": {**DEFAULTS, **_wished(sequences), **protocol.simulation, **given},
@@ -365,7 +365,7 @@ def _truth_maps(truth: Truth, maps: Mapping[str, ParameterMap]) -> dict[str, Par
     }
 
 
-def _findings(scans: Mapping[str, ScanResult]) -> tuple[Finding, ...]:
+def _findings(scans: Mapping[str, ScanResult], maps: Mapping[str, ParameterMap]) -> tuple[Finding, ...]:
     found: dict[Finding, None] = {}
     for scan in scans.values():
         images: tuple[RawData | Image, ...] = (*scan.raw, *((scan.image,) if scan.image is not None else ()))
@@ -375,4 +375,6 @@ def _findings(scans: Mapping[str, ScanResult]) -> tuple[Finding, ...]:
         if violations:
             text = f"scan '{scan.name}' breaks {len(violations)} limits of the scanner, first: {min(violations)}"
             found[Finding("hardware", text.removesuffix("."), "See mrisim check")] = None
+    for estimate in maps.values():
+        found.update(dict.fromkeys(estimate.findings))
     return tuple(found)

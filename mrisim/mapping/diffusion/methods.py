@@ -9,10 +9,9 @@ import numpy as np
 
 from mrisim.data import Image
 from mrisim.errors import ConsistencyError, Problem
-from mrisim.mapping.contrast import quantity
 from mrisim.mapping.diffusion import adc, ivim, kurtosis, tensor
 from mrisim.mapping.diffusion.weights import Powder, powder, shells
-from mrisim.mapping.method import Given, Method, Output, one_of
+from mrisim.mapping.method import Given, Method, Output, one_of, quantity
 from mrisim.mapping.separable import FitResult
 from mrisim.units import B_VALUE, parse
 
