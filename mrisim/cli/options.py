@@ -44,6 +44,9 @@ class Precision(StrEnum):
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Set a parameter; repeatable.")
 ]
+PhantomSetOption = Annotated[
+    list[str] | None, typer.Option("--phantom-set", metavar="NAME=VALUE", help="Set one of the phantom; repeatable.")
+]
 StrictOption = Annotated[bool, typer.Option("--strict", help="Refuse what a .seq file may be forgiven.")]
 SystemOption = Annotated[str | None, typer.Option("--system", help="Scanner of a .seq file: name or .yaml file.")]
 UseOption = Annotated[
@@ -61,7 +64,7 @@ HostsOption = Annotated[
 OutOption = Annotated[Path | None, typer.Option("--out", help="Folder to write to.")]
 
 
-def assignments(texts: Iterable[str]) -> dict[str, Any]:
+def assignments(texts: Iterable[str], option: str = "--set") -> dict[str, Any]:
     """Parameters from texts such as "TE=96 ms" and "fov=[240 mm, 200 mm]".
 
     Raises:
@@ -80,14 +83,15 @@ def assignments(texts: Iterable[str]) -> dict[str, Any]:
         name, equals, value = text.partition("=")
         name = name.strip()
         if not equals or not name.isidentifier() or not value.strip():
-            problems.append(Problem(f"must be NAME=VALUE, but is '{text}'", "Write --set TE=96ms", path="--set"))
+            such = "TE=96ms" if option == "--set" else "thickness=20mm"
+            problems.append(Problem(f"must be NAME=VALUE, but is '{text}'", f"Write {option} {such}", path=option))
         elif name in values:
-            problems.append(Problem(f"must be given once, but '{name}' is given twice", path="--set"))
+            problems.append(Problem(f"must be given once, but '{name}' is given twice", path=option))
         else:
             try:
-                values[name] = as_written(parse_source(value, file="--set").data)
+                values[name] = as_written(parse_source(value, file=option).data)
             except SpecError as error:
-                problems += [Problem(problem.rule, problem.remedy, path=f"--set {name}") for problem in error.problems]
+                problems += [Problem(problem.rule, problem.remedy, path=f"{option} {name}") for problem in error.problems]
     if problems:
         raise SpecError(problems)
     return values

@@ -11,6 +11,7 @@ from mrisim.cli.exits import exits
 from mrisim.cli.options import (
     Engine,
     HostsOption,
+    PhantomSetOption,
     Precision,
     Pulses,
     ResumeOption,
@@ -31,6 +32,7 @@ def run(
     phantom: Annotated[
         str | None, typer.Option(help="Name in the library, or a .yaml, .h5, .phantom or .npz file.")
     ] = None,
+    phantom_set: PhantomSetOption = None,
     set_: SetOption = None,
     out: Annotated[Path, typer.Option("--out", help="Folder for files, figures and report.")] = Path("out"),
     engine: Annotated[Engine | None, typer.Option(help="State of the spins.")] = None,
@@ -63,6 +65,7 @@ def run(
     result = run_pipeline(
         name,
         phantom=phantom,
+        phantom_set=assignments(phantom_set or [], "--phantom-set"),
         out=out,
         set=assignments(set_ or []),
         field=field,

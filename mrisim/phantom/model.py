@@ -58,7 +58,7 @@ class Truth:
     fractions: Float[np.ndarray, "tissue z y x"]  # of the voxel's volume; they add up to 1
     names: tuple[str, ...]  # of the tissues
     maps: Mapping[str, Float[np.ndarray, "z y x"]]  # PD [1]; T1, T2, T2star [s], nan without signal; B0 [Hz]; B1 [1];
-    # ADC, MD, AD, RD, Trace, D, Dstar [m²/s], FA, f [1], V1 (z, y, x, 3)
+    # PDFF [1]; R2star [1/s]; ADC, MD, AD, RD, Trace, D, Dstar [m²/s], FA, f [1], V1 (z, y, x, 3)
     purity: Float[np.ndarray, "z y x"]  # volume fraction of the labelled tissue
     label: Int[np.ndarray, "z y x"]  # tissue with the largest volume fraction
     grid: data.Grid
@@ -396,6 +396,8 @@ class PhantomModel:
         points = positions.reshape(-1, 3)
         maps |= {
             "PD": protons.sum(axis=0),
+            "PDFF": self._fat_fraction(protons),
+            "R2star": 1.0 / maps["T2star"],
             "B0": self.b0_at(points).reshape(positions.shape[:3]),
             "B1": self.b1_at(points).reshape(positions.shape[:3]),
         }
@@ -404,6 +406,12 @@ class PhantomModel:
         purity = np.take_along_axis(fractions, label[None], axis=0)[0]
         names = tuple(tissue.name for tissue in self.tissues)
         return Truth(fractions=fractions, names=names, maps=maps, purity=purity, label=label, grid=grid)
+
+    def _fat_fraction(self, protons: Float[np.ndarray, "tissue z y x"]) -> Float[np.ndarray, "z y x"]:
+        """Fat of all protons of each voxel [1]; nan where there are none."""
+        share = np.array([tissue.fat_share if tissue.pd > 0.0 else 0.0 for tissue in self.tissues])
+        total = protons.sum(axis=0)
+        return np.tensordot(share, protons, axes=1) / np.where(total > 0.0, total, np.nan)
 
     def form_factors(self, k: Float[np.ndarray, "n 3"]) -> dict[str, Complex[np.ndarray, " n"]]:
         """Exact Fourier transform ∫ exp(-2πi k·r) dr of the region of each tissue [m³].

@@ -149,6 +149,16 @@ def _mixed(index: Int[np.ndarray, "voxels 2"]) -> Int[np.ndarray, " voxels"]:
     return ((mixed ^ (mixed >> 13)) * 1274126177) & 0x7FFFFFFF
 
 
+def prime_up_to(n: int) -> int:
+    """The largest prime up to a number above 1: lattices of a prime number of points cancel most gradients.
+
+    Example:
+        >>> [prime_up_to(n) for n in (2, 72, 101)]
+        [2, 71, 101]
+    """
+    return next(m for m in range(n, 1, -1) if all(m % d for d in range(2, int(m**0.5) + 1)))
+
+
 @functools.cache
 def lattice(n: int) -> Float[np.ndarray, "n 3"]:
     """Offsets of n isochromats in a unit voxel about its center.

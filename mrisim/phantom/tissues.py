@@ -98,6 +98,11 @@ class Tissue:
         return sum(s.share * s.pd for s in self.species if s.fast) / self.pd if self.pd > 0.0 else math.nan
 
     @property
+    def fat_share(self) -> float:
+        """Share of the protons that is fat: whatever resonates apart from water [1]."""
+        return sum(s.share * s.pd for s in self.species if s.shift != 0.0) / self.pd if self.pd > 0.0 else math.nan
+
+    @property
     def fast_diffusion(self) -> float:
         """Diffusion coefficient of the fast pool [m²/s]; nan without one."""
         return self._pool("diffusion", fast=True)

@@ -329,6 +329,7 @@ def _truth(grid: data.Grid, names: tuple[str, ...], sums: Float[np.ndarray, "nam
         times = 1.0 / means[:3]
     maps = dict(zip(("T1", "T2", "T2star", "B0", "B1"), [*times, *means[3:]], strict=True))
     maps["PD"] = sums[:, 1].sum(axis=0)
+    maps["R2star"] = means[2]
     maps |= _diffusion(chosen)
     fractions = sums[:, 0]
     label = fractions.argmax(axis=0)

@@ -34,7 +34,10 @@ def _draw_overview(result: Result) -> dict[str, bytes]:
 
 
 def _captioned(maps: Mapping[str, ParameterMap]) -> dict[str, ParameterMap]:
-    return {("colour FA" if name == "V1" else f"{name} map"): value for name, value in _coloured(maps).items()}
+    from mrisim import plot
+
+    shown = _coloured(maps)
+    return {"colour FA" if name == "V1" else f"{plot.spelled(name)} map": value for name, value in shown.items()}
 
 
 def _draw_scan(name: str, scan: ScanResult) -> dict[str, bytes]:

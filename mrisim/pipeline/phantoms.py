@@ -10,15 +10,16 @@ from typing import Any
 import numpy as np
 
 from mrisim._types import Int
-from mrisim.data import Phantom
-from mrisim.errors import ConsistencyError, MrisimError, Problem
+from mrisim.data import ParameterMap, Phantom
+from mrisim.errors import ConsistencyError, Finding, MrisimError, Problem
 from mrisim.events.blocks import Sequence, Use
 from mrisim.io.phantoms import load_model
 from mrisim.phantom import Sampling
 from mrisim.phantom.interface import Model
+from mrisim.phantom.sampling import prime_up_to
 from mrisim.program import lower
 from mrisim.simulate.density import ALLOWED, Density, judge_density, resolves_slices
-from mrisim.units import LENGTH, parse
+from mrisim.units import LENGTH, parse, show
 
 SLAB = 2.2  # thicknesses of a slab, half of it beyond the center of the outermost slices; a sequence may ask for more
 FADE = 0.35  # thicknesses at its faces in which the weight of spins falls to zero
@@ -27,7 +28,9 @@ ISOCHROMATS, MOST_LAYERED = 3, 31  # per voxel of a layered slice, chosen by the
 SHAPES = 9  # per voxel where a phase graph needs no more of them than tell the shapes of tissues
 FEWEST, MOST = 5, 101  # per voxel of a volume
 MOST_STEPS = 3e10  # isochromats times blocks that a default may cost: minutes
+MOST_SPINS = 4e6  # isochromats that a default may hold, where the fewest are not more
 SLICE = 2  # logical axis
+_DIRECTIONS = ("read", "phase", "partition")
 
 
 @dataclass(kw_only=True)
@@ -95,9 +98,9 @@ class PhantomSource:
         if density is None or density.error <= ALLOWED:
             return phantom
         steps = phantom.n_spins / fewest * len(seq.blocks)
-        affordable = max(fewest, int(MOST_STEPS / max(steps, 1.0)))
+        affordable = max(fewest, int(min(MOST_STEPS / max(steps, 1.0), MOST_SPINS * fewest / phantom.n_spins)))
         good = [count for count, error in density.errors.items() if error <= ALLOWED]
-        return self._at(model, seq, min([*good, most][0], most, affordable), kept)
+        return self._at(model, seq, prime_up_to(min([*good, most][0], most, affordable)), kept)
 
     def judge(self, seq: Sequence, isochromats: int | None = None) -> Density | None:
         """What the sampling of a sequence costs in accuracy; None where it cannot be judged."""
@@ -125,6 +128,40 @@ class PhantomSource:
         if slab is None or slab >= whole.extent[SLICE]:
             return whole
         return model.sampling(geometry=seq.geometry, voxel=whole.voxel, isochromats=count, slab=slab)
+
+
+def folded_in(seq: Sequence, phantom: Phantom) -> tuple[Finding, ...]:
+    """A finding where tissue lies beyond the field of view of a Cartesian scan, whose image shows it on the other side.
+
+    Along partitions only where no slab is selected, for what is excited beyond one is little.
+    """
+    if seq.recon is None or seq.recon.method != "cartesian":
+        return ()
+    resolved = [0, 1, 2] if seq.recon.matrix[SLICE] > 1 and len(_selective(seq)) == 0 else [0, 1]
+    alive = np.asarray(phantom.weight) * np.asarray(phantom.pd) > 0
+    logical = (np.asarray(phantom.position)[alive] - seq.geometry.center) @ seq.geometry.rotation
+    reach, fov = np.abs(logical).max(axis=0), np.asarray(seq.recon.fov)
+    voxel = fov / np.asarray(seq.recon.matrix)
+    parts = [
+        f"{show(reach[axis], LENGTH, digits=3)} along {_DIRECTIONS[axis]} (field of view {show(fov[axis], LENGTH)})"
+        for axis in resolved
+        if reach[axis] > 0.5 * fov[axis] + voxel[axis]
+    ]
+    if not parts:
+        return ()
+    text = f"tissue reaches {' and '.join(parts)} from the center and folds into the image"
+    return (Finding("field of view", text, "Set fov, or an extent in a protocol's simulation"),)
+
+
+def fat_of_one_peak(maps: Iterable[ParameterMap], model: Model | None) -> tuple[Finding, ...]:
+    """A finding where water and fat are told apart by six peaks, and the phantom's fat has but one."""
+    fits = {one.provenance.get("fit", {}).get("fit") for one in maps}
+    names = [one.name for one in getattr(model, "tissues", ()) if len(one.species) == 1 and one.fat_share == 1.0]
+    if model is None or "fat_water" not in fits or not names:
+        return ()
+    told = [f"--phantom-set {key}=fat" for key, value in getattr(model, "parameters", {}).items() if value in names]
+    text = f"{', '.join(names)} of phantom '{model.name}' has one peak where the fit takes six, and comes out as water"
+    return (Finding("fat", f"{text} off resonance", f"Run with {' '.join(told)}" if told else ""),)
 
 
 def _lengths(extent: Iterable[str | float]) -> tuple[float, ...]:

@@ -13,6 +13,9 @@ from mrisim.events.blocks import Sequence
 from mrisim.protocol import Protocol
 
 
+DIFFERENCES = ("B0", "PDFF")  # maps whose truth may be zero: their errors are differences in their unit
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ScanResult:
     """One scan: a sequence for each run, its samples, and the images of all runs stacked."""
@@ -38,7 +41,9 @@ class TissueRow:
 
     @property
     def error(self) -> float:
-        """Relative error of the mean [1]."""
+        """Error of the mean: relative [1], of B0 and PDFF their difference [SI]."""
+        if self.quantity in DIFFERENCES:
+            return self.estimated - self.true
         return self.estimated / self.true - 1.0
 
 
@@ -49,7 +54,7 @@ class Agreement:
     quantity: str  # name of the map
     voxels: int
     concordance: float  # Lin's coefficient over the voxels [1]; nan where the truth is the same in all of them
-    largest: float  # relative error of the tissue whose mean is farthest off [1]
+    largest: float  # error of the tissue whose mean is farthest off: relative [1], of B0 and PDFF a difference [SI]
     tissue: str  # that one
     interval: float  # between the images of a dynamic series [s]; nan of others
 

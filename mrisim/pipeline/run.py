@@ -19,7 +19,7 @@ from mrisim.phantom import Model, Truth
 from mrisim.pipeline.fits import refuse_unsuited_series, refuse_wrong_fits
 from mrisim.pipeline.kinds import kind_of
 from mrisim.pipeline.output import Output, output_folder
-from mrisim.pipeline.phantoms import PhantomSource
+from mrisim.pipeline.phantoms import PhantomSource, fat_of_one_peak, folded_in
 from mrisim.pipeline.progress import Clock, Watch, watching
 from mrisim.pipeline.records import Result, ScanResult
 from mrisim.pipeline.tissues import agreements, tissue_table
@@ -52,6 +52,7 @@ def run(
     name_or_path: str | Path | Protocol,
     *,
     phantom: str | Path | Phantom | Model | None = None,
+    phantom_set: Mapping[str, Any] | None = None,
     out: str | Path | None = None,
     set: Mapping[str, Any] | None = None,
     field: str | float | None = None,
@@ -79,6 +80,7 @@ def run(
     Args:
         name_or_path: Sequence or protocol: name in the library, a .yaml file, a Pulseq .seq file; or a `Protocol`.
         phantom: Name, file that `load_phantom` reads, model or isochromats; default: the protocol's, or the brain.
+        phantom_set: Parameters of the phantom, SI or text with unit.
         out: Folder for files, figures and report; nothing is written without it.
         set: Parameters of the sequence (of every scan of a protocol), SI or text with unit.
         field: Field strength that tissues are looked up at [T]; default: the phantom's own.
@@ -123,7 +125,8 @@ def run(
         output = stack_.enter_context(output_folder(out, resume, hosts.rank()))
         watch = stack_.enter_context(watching(progress))
         clock = Clock(sum(len(scan.runs) for scan in protocol.scans), watch)
-        source = _phantom(protocol, phantom, field, {**DEFAULTS, **protocol.simulation, **options})
+        wanted = {**(phantom_set or {}), **({} if field is None else {"field": field})}
+        source = _phantom(protocol, phantom, wanted, {**DEFAULTS, **protocol.simulation, **options})
         result = _compute(protocol, source, options, reading, clock, output)
         if output is not None and hosts.rank() == 0:
             result = write(result, output.folder, clock)
@@ -157,12 +160,10 @@ def _protocol(name_or_path: str | Path | Protocol, given: Mapping[str, Any]) -> 
 def _phantom(
     protocol: Protocol,
     phantom: str | Path | Phantom | Model | None,
-    field: str | float | None,
+    given: Mapping[str, Any],
     options: Mapping[str, Any],
 ) -> PhantomSource:
-    parameters = dict(protocol.phantom_parameters) if phantom is None else {}
-    if field is not None:
-        parameters["field"] = field
+    parameters = {**(protocol.phantom_parameters if phantom is None else {}), **given}
     if phantom is not None or protocol.source is None:
         return PhantomSource.of(protocol.phantom if phantom is None else phantom, parameters, voxel=options["voxel"])
     try:
@@ -204,7 +205,7 @@ def _compute(
         truth={name: true for truth, group in truths for name, true in _truth_maps(truth, group).items()},
         tissues=table,
         agreement=agreement,
-        findings=_findings(scans, maps),
+        findings=(*_findings(scans, maps), *fat_of_one_peak(maps.values(), source.model)),
         seconds=clock.seconds,
         provenance={
             "options": {**DEFAULTS, **_wished(sequences), **protocol.simulation, **given},
@@ -371,6 +372,7 @@ def _findings(scans: Mapping[str, ScanResult], maps: Mapping[str, ParameterMap])
         images: tuple[RawData | Image, ...] = (*scan.raw, *((scan.image,) if scan.image is not None else ()))
         for item in images:
             found.update(dict.fromkeys(item.findings))
+        found.update(dict.fromkeys(folded_in(scan.sequences[0], scan.phantom)))
         violations = {str(v) for seq in scan.sequences for v in seq.check()}
         if violations:
             text = f"scan '{scan.name}' breaks {len(violations)} limits of the scanner, first: {min(violations)}"

@@ -10,13 +10,14 @@ import numpy as np
 from mrisim.events.blocks import Parameter, Sequence
 from mrisim.events.diffusion import weightings
 from mrisim.pipeline.explore import explore_image, explore_maps, explore_sequence, shares
-from mrisim.pipeline.records import Agreement, Result, ScanResult, TissueRow
+from mrisim.pipeline.records import DIFFERENCES, Agreement, Result, ScanResult, TissueRow
 from mrisim.report import Content, Folds, Page, Picture, Section, Table, Text, render
 from mrisim.units import B_VALUE, TIME, show
 
 _DIFFUSION_WEIGHTED = 20e6  # b value from which a sequence is shown as one that weights by diffusion [s/m²]
 _SHOWN_AS = {"s": (1e3, "ms"), "m^2/s": (1e9, "um^2/ms")}
-_SHOWN_BY_NAME = dict.fromkeys(("Ktrans", "Fp", "PS", "CBF"), (60.0, "1/min")) | {"MTT": (1.0, "s")}
+_SHOWN_BY_NAME = dict.fromkeys(("Ktrans", "Fp", "PS", "CBF"), (60.0, "1/min"))
+_SHOWN_BY_NAME |= {"MTT": (1.0, "s"), "PDFF": (100.0, "%")}
 
 
 def document(result: Result, figures: dict[str, bytes]) -> str:
@@ -27,7 +28,7 @@ def document(result: Result, figures: dict[str, bytes]) -> str:
     sections += [_scan(result, scan, figures) for scan in result.scans.values()]
     sections.append(_provenance(result))
     facts = (
-        ("phantom", _phantom_name(result)),
+        ("phantom", phantom_name(result)),
         ("scans", str(len(result.scans))),
         ("scan time", scan_time(sum(seq.duration for scan in result.scans.values() for seq in scan.sequences))),
         ("isochromats", f"{max(scan.phantom.n_spins for scan in result.scans.values()):,}"),
@@ -68,7 +69,7 @@ def agreement_rows(rows: Iterable[Agreement]) -> Table:
                 row.quantity,
                 str(row.voxels),
                 "one value" if np.isnan(row.concordance) else f"{row.concordance:.4f}",
-                _per_cent(row.largest),
+                _error(row.quantity, row.largest),
                 row.tissue.replace("_", " "),
                 "" if np.isnan(row.interval) else show(row.interval, TIME, digits=3),
             )
@@ -78,8 +79,11 @@ def agreement_rows(rows: Iterable[Agreement]) -> Table:
     )
 
 
-def _per_cent(share: float) -> str:
-    return f"{share * 100:+.1f} %".replace("-0.0", "+0.0")
+def _error(quantity: str, error: float) -> str:
+    """Relative errors in per cent; those of fractions in points, of frequencies in Hz."""
+    if quantity not in DIFFERENCES:
+        return f"{error * 100:+.1f} %".replace("-0.0", "+0.0")
+    return f"{error * 100:+.2f} points" if quantity == "PDFF" else f"{error:+.2f} Hz"
 
 
 def scan_table(result: Result) -> Table:
@@ -130,8 +134,8 @@ def _value_text(value: object, parameter: Parameter) -> str:
 def _row(row: TissueRow) -> tuple[str, ...]:
     usual = _SHOWN_AS.get(row.unit, (1.0, "" if row.unit == "1" else row.unit))
     factor, unit = _SHOWN_BY_NAME.get(row.quantity, usual)
-    digits = 4 if row.true * factor < 1000 else 5
-    true, found = (f"{value * factor:.{digits}g}" for value in (row.true, row.estimated))
+    digits = ".2f" if row.quantity in DIFFERENCES else ".4g" if row.true * factor < 1000 else ".5g"
+    true, found = (f"{value * factor:{digits}}" for value in (row.true, row.estimated))
     spread = f"{row.spread * factor:.2g}"
     return (
         row.quantity,
@@ -139,11 +143,12 @@ def _row(row: TissueRow) -> tuple[str, ...]:
         str(row.voxels),
         f"{true} {unit}".rstrip(),
         f"{found} ± {spread} {unit}".rstrip(),
-        _per_cent(row.error),
+        _error(row.quantity, row.error),
     )
 
 
-def _phantom_name(result: Result) -> str:
+def phantom_name(result: Result) -> str:
+    """Name of the phantom that was scanned."""
     model = next(iter(result.scans.values())).phantom.model
     return model.name if model is not None else result.protocol.phantom
 

@@ -10,13 +10,15 @@ from scipy.ndimage import binary_erosion
 from mrisim._types import Bool, Float
 from mrisim.data import ParameterMap
 from mrisim.phantom import Truth
-from mrisim.pipeline.records import Agreement, TissueRow
+from mrisim.pipeline.records import DIFFERENCES, Agreement, TissueRow
 
 PURITY = 0.999  # of a voxel, to count as one tissue
 ERODE_TISSUE, ERODE_VIAL = 3, 1  # voxels, at most
 FEWEST = 30  # voxels that should remain
 FEWEST_SMALL = 6  # that must remain one voxel from the edge: lesions
 VIALS = ("nist_",)
+FIELDS = ("B0", "B1")  # which do not change from tissue to tissue
+EVERYWHERE = "all tissue"  # in place of one, for a map of a field
 
 
 def agreements(maps: Mapping[str, ParameterMap], truth: Truth, intervals: Mapping[str, float]) -> tuple[Agreement, ...]:
@@ -64,8 +66,9 @@ def tissue_table(maps: Mapping[str, ParameterMap], truth: Truth) -> tuple[Tissue
     """Rows for every map that has a truth and every tissue that is wide enough.
 
     A tissue's mask is eroded in the plane, by three voxels, by one for vials, or by fewer where only these leave 30
-    fitted voxels; by one where that leaves six, as in a lesion. Where it does not, or the truth is zero or unknown, the
-    tissue is left out. Maps of directions have no rows.
+    fitted voxels; by one where that leaves six, as in a lesion. Where it does not, or the truth is unknown, or zero
+    of a map whose errors are relative, the tissue is left out. Maps of directions have no
+    rows, those of a field one.
     """
     numbers = {name: one for name, one in maps.items() if name in truth.maps and one.data.ndim == 3}
     return tuple(row for name, estimate in numbers.items() for row in _rows(name, estimate, truth))
@@ -76,10 +79,12 @@ def _rows(name: str, estimate: ParameterMap, truth: Truth) -> Iterator[TissueRow
 
 
 def _parts(name: str, estimate: ParameterMap, truth: Truth) -> Iterator[tuple[str, Bool[np.ndarray, "z y x"]]]:
-    """Tissues that are wide enough, with the voxels that count."""
-    for tissue in truth.names[1:]:
+    """Tissues that are wide enough, with the voxels that count; of a field, all tissue as one."""
+    wholes = {tissue: truth.mask(tissue, PURITY) for tissue in truth.names[1:]}
+    if name in FIELDS:
+        wholes = {EVERYWHERE: truth.fractions[0] <= 1 - PURITY}
+    for tissue, whole in wholes.items():
         steps = ERODE_VIAL if tissue.startswith(VIALS) else ERODE_TISSUE
-        whole = truth.mask(tissue, PURITY)
         fitted = np.isfinite(estimate.data)  # a D* is unknown where nothing flows
         fitted &= True if estimate.mask is None else estimate.mask
         masks = [_eroded(whole, n) & fitted for n in range(steps, 0, -1)]
@@ -89,7 +94,7 @@ def _parts(name: str, estimate: ParameterMap, truth: Truth) -> Iterator[tuple[st
         if mask is None:
             continue
         true = truth.maps[name][mask]
-        if np.isfinite(true).all() and true.mean() != 0:
+        if np.isfinite(true).all() and (true.mean() != 0 or name in DIFFERENCES):
             yield tissue, mask
 
 

@@ -13,7 +13,7 @@ from mrisim.pipeline.figures import draw_all
 from mrisim.pipeline.output import FORMAT, MARKER, files_below
 from mrisim.pipeline.progress import Clock
 from mrisim.pipeline.records import Result
-from mrisim.pipeline.summary import document
+from mrisim.pipeline.summary import document, phantom_name
 
 REPORT = "report.html"
 
@@ -78,7 +78,7 @@ def _record(result: Result) -> dict[str, Any]:
         "format": FORMAT,
         "version": 1,
         "name": result.protocol.name,
-        "phantom": result.protocol.phantom,
+        "phantom": phantom_name(result),
         "provenance": plain(result.provenance),
         "seconds": plain(result.seconds),
         "findings": plain(result.findings),

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure as _Figure
 
 from mrisim.plot._looks import colour_table as colour_table
 from mrisim.plot._looks import look_of as look_of
+from mrisim.plot._looks import spelled as spelled
 from mrisim.plot.contrasts import contrast as contrast
 from mrisim.plot.contrasts import spectrum as spectrum
 from mrisim.plot.curves import signal as signal
@@ -67,6 +68,7 @@ __all__ = [
     "signal",
     "slice_profile",
     "spectrum",
+    "spelled",
     "trajectory",
     "weighted_directions",
 ]

@@ -17,19 +17,30 @@ _SHOWN_AS: dict[str, tuple[float, str]] = {
     "m^2/s": (1e9, "µm²/ms"),
     "1": (1.0, ""),
 }
-_SHOWN_BY_NAME = {"MTT": (1.0, "s"), "delay": (1.0, "s")}
+_SHOWN_BY_NAME = {"MTT": (1.0, "s"), "delay": (1.0, "s"), "PDFF": (100.0, "%")}
 _PER_MINUTE = ("Ktrans", "kep", "Fp", "PS", "CBF")
 _COLOURS = {"T1": "inferno", "T2": "viridis", "T2star": "viridis", "PD": "gray", "S0": "gray", "FA": "gray"}
 _COLOURS |= {"HighB": "gray"}
 _COLOURS |= dict.fromkeys(("ADC", "MD", "AD", "RD", "D", "Dstar"), "cividis")
 _COLOURS |= dict.fromkeys(("Ktrans", "kep", "ve", "vp"), "magma")
 _COLOURS |= {"PDFF": "inferno", "B0": "RdBu_r", "B1": "PuOr_r"}
-_RANGE = {"FA": (0.0, 1.0), "PDFF": (0.0, 1.0), "B1": (0.7, 1.3)}
+_RANGE = {"FA": (0.0, 1.0), "PDFF": (0.0, 100.0), "B1": (0.7, 1.3)}
 _AROUND_ZERO = ("B0",)
+_LEAST_REACH = 5.0  # of their colours [Hz]
 _NO_FLUID = ("Ktrans", "kep", "ve", "vp", "Fp", "PS", "CBV", "CBF", "MTT", "delay", "HighB")  # fluid has little or none
 _TISSUES = 64  # distinct values at most of a map that is one of tissues
-_ABSOLUTE = {"FA": 0.05, "f": 0.05, "PDFF": 0.05, "B0": 5.0, "B1": 0.05, "ve": 0.05, "vp": 0.02}
+_ABSOLUTE = {"FA": 0.05, "f": 0.05, "PDFF": 5.0, "B0": 5.0, "B1": 0.05, "ve": 0.05, "vp": 0.02}
 _SPELLED = {"HighB": "computed high b", "Dstar": "D*", "T2star": "T2*", "R2star": "R2*"}
+
+
+def spelled(name: str) -> str:
+    """Name of a map as it is printed.
+
+    Example:
+        >>> spelled("R2star")
+        'R2*'
+    """
+    return _SPELLED.get(name, name)
 
 
 @dataclass(frozen=True)
@@ -60,7 +71,8 @@ class Look:
         Quantities that may be zero differ in their unit, others in per cent of the truth.
         """
         if self.absolute is not None:
-            text = f"difference / {self.unit}" if self.unit else f"difference of {self.name}"
+            unit = "points" if self.unit == "%" else self.unit
+            text = f"difference / {unit}" if unit else f"difference of {self.name}"
             return found - true, self.absolute, text
         with np.errstate(divide="ignore", invalid="ignore"):
             return 100 * (found - true) / true, _PER_CENT, "difference / %"
@@ -84,7 +96,7 @@ def look_of(values: ParameterMap, limits: tuple[float, float] | None = None) -> 
         low, high = _RANGE[name]
     else:
         low, high = _ends(name, masked(values) * factor)
-    return Look(_SPELLED.get(name, name), factor, unit, _COLOURS.get(name, "viridis"), low, high, _ABSOLUTE.get(name))
+    return Look(spelled(name), factor, unit, _COLOURS.get(name, "viridis"), low, high, _ABSOLUTE.get(name))
 
 
 def _ends(name: str, shown: np.ndarray) -> tuple[float, float]:
@@ -92,7 +104,8 @@ def _ends(name: str, shown: np.ndarray) -> tuple[float, float]:
     if name in _AROUND_ZERO:
         finite = np.abs(shown[np.isfinite(shown)])
         reach = float(np.percentile(finite, 98)) if finite.size else 0.0
-        return -(reach or 1.0), reach or 1.0
+        reach = max(reach, _LEAST_REACH)
+        return -reach, reach
     finite = shown[np.isfinite(shown) & (shown > 0)]
     if not finite.size:
         return 0.0, 1.0

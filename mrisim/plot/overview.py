@@ -67,8 +67,9 @@ def overview(
             else:
                 _map(figure, place, name, maps[name], truth.get(name), kind)
         row[0].set_ylabel(kind if kind != "image" and truth else "", fontsize=9, fontweight="bold")
-    scale_bar(axes[0][0], first.grid, "white" if images else style.INK)
-    letters(axes[0][0], first.grid, "white" if images else style.INK)
+    drawn = next((place for place in axes[0] if place.images), axes[0][0])
+    scale_bar(drawn, first.grid, "white" if images else style.INK)
+    letters(drawn, first.grid, "white" if images else style.INK)
     top = 1 - 0.06 / layout.height
     figure.suptitle(title, x=0.1 / layout.width, y=top, ha="left", va="top", fontweight="bold", fontsize=11)
     return figure

@@ -437,6 +437,12 @@ class SimulationModel(Model):
     engine: Literal["bloch", "epg"] | None = Field(
         default=None, description="what carries the state of the spins; epg for long trains that dephase"
     )
+    spoiling: Literal["gradient", "ideal"] | None = Field(
+        default=None, description="as played, or perfect: for maps that spoiling has no part in"
+    )
+    isochromats: int | None = Field(
+        default=None, ge=1, le=100_000, description="per voxel, of a slice per layer; best a prime"
+    )
     slab: float | None = Field(
         default=None,
         ge=1.0,
