@@ -91,7 +91,9 @@ def assignments(texts: Iterable[str], option: str = "--set") -> dict[str, Any]:
             try:
                 values[name] = as_written(parse_source(value, file=option).data)
             except SpecError as error:
-                problems += [Problem(problem.rule, problem.remedy, path=f"{option} {name}") for problem in error.problems]
+                problems += [
+                    Problem(problem.rule, problem.remedy, path=f"{option} {name}") for problem in error.problems
+                ]
     if problems:
         raise SpecError(problems)
     return values

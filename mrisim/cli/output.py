@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from mrisim.report import Table
 
 
+_WIDTH = 120  # of tables in a file or a pipe
+
+
 def print_result(result: Result) -> None:
     """Print scans, tissues, notes and times of a run."""
     from mrisim.pipeline.summary import agreement_rows, scan_table, tissue_rows
@@ -46,4 +49,5 @@ def print_table(table: Table) -> None:
         shown.add_column(name, justify="right" if name in table.right else "left", overflow="fold")
     for row in table.rows:
         shown.add_row(*(cell.replace("[", r"\[") for cell in row))
-    Console().print(shown)
+    console = Console()
+    console.print(shown, width=None if console.is_terminal else _WIDTH)

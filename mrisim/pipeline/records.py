@@ -12,7 +12,6 @@ from mrisim.errors import Finding
 from mrisim.events.blocks import Sequence
 from mrisim.protocol import Protocol
 
-
 DIFFERENCES = ("B0", "PDFF")  # maps whose truth may be zero: their errors are differences in their unit
 
 

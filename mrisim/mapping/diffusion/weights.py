@@ -15,6 +15,10 @@ LEAST = 1e6  # a strongest b value below it is no diffusion weighting, but one i
 UNIT_LENGTH = 1e-3  # by which a direction's length may differ from one
 SHELL = 0.05  # of a b value: one that is higher by less belongs to the same shell
 ISOTROPIC = 0.02  # of b: by how much the mean b-matrix of a shell may differ from b/3 along each axis
+_NEAR = 1.4  # largest b value over the least of shells that may be one
+_TOGETHER = 0.05  # of b: by how much the mean b-matrix of such shells may differ from b/3 along each axis
+_PARTS = 3  # of them at most
+_EVEN, _WHOLE = 1e-4, 1e3  # weights of equal shares, and of their sum, beside axes that are weighted alike
 _COMPONENTS = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
 _TWICE = np.array([1.0, 1.0, 1.0, 2.0, 2.0, 2.0])
 
@@ -113,7 +117,7 @@ class Powder:
     """Images averaged over the directions of each shell."""
 
     b: Float[np.ndarray, " shells"]  # mean [s/m²]
-    signal: Float[np.ndarray, "voxels shells"]  # geometric mean
+    signal: Float[np.ndarray, "voxels shells"]  # geometric mean, weighted
     isotropic: bool  # whether the mean b-matrix of every shell is b/3 along all axes
 
 
@@ -121,7 +125,8 @@ def powder(signal: Float[np.ndarray, "voxels n"], matrices: Float[np.ndarray, "n
     """Average over the directions of each shell, geometrically.
 
     ln S is linear in the b-matrix. So the mean of ln S over directions decays with the mean b-matrix; where that is
-    isotropic, as of three orthogonal directions, with b times a third of the tensor's trace.
+    isotropic, as of three orthogonal directions, with b times a third of the tensor's trace. Where imaging gradients
+    make b differ between directions, these have shares that keep the mean isotropic.
 
     Args:
         signal: Magnitudes.
@@ -132,19 +137,57 @@ def powder(signal: Float[np.ndarray, "voxels n"], matrices: Float[np.ndarray, "n
         >>> powder(np.exp(-np.array([[1.7, 0.3, 0.4]])), along).signal.round(6).tolist()  # exp(-0.8)
         [[0.449329]]
     """
-    values = np.trace(matrices, axis1=1, axis2=2)
-    number = shells(values)
-    members = [number == k for k in range(number.max() + 1)]
+    members = _complete(matrices)
+    shares = [_shares(matrices[m]) for m in members]
     with np.errstate(divide="ignore"):
         logs = np.log(signal)
-    means = np.stack([matrices[m].mean(axis=0) for m in members])
+    means = np.stack([np.tensordot(share, matrices[m], axes=1) for share, m in zip(shares, members, strict=True)])
     b = np.trace(means, axis1=1, axis2=2)
-    apart = np.abs(means - b[:, None, None] / 3.0 * np.eye(3)).max(axis=(1, 2))
     return Powder(
         b=b,
-        signal=np.exp(np.stack([logs[:, m].mean(axis=1) for m in members], axis=1)),
-        isotropic=bool((apart <= ISOTROPIC * np.maximum(b, 0.05 * b.max())).all()),
+        signal=np.exp(np.stack([logs[:, m] @ share for share, m in zip(shares, members, strict=True)], axis=1)),
+        isotropic=bool((_apart(means) <= ISOTROPIC * np.maximum(b, 0.05 * b.max())).all()),
     )
+
+
+def _apart(means: Float[np.ndarray, "shells 3 3"]) -> Float[np.ndarray, " shells"]:
+    """By how much b-matrices differ from b/3 along all axes [s/m²]."""
+    b = np.trace(means, axis1=1, axis2=2)
+    return np.abs(means - b[:, None, None] / 3.0 * np.eye(3)).max(axis=(1, 2))
+
+
+def _shares(matrices: Float[np.ndarray, "n 3 3"]) -> Float[np.ndarray, " n"]:
+    """Shares of images in their mean, near equal, with which their mean weights all axes alike if that can be."""
+    n, b = len(matrices), np.trace(matrices, axis1=1, axis2=2)
+    if n == 1 or b.max() <= 0:
+        return np.full(n, 1.0 / n)
+    uneven = tensor_columns(matrices - b[:, None, None] / 3.0 * np.eye(3)).T / b.max()
+    rows = np.concatenate([uneven, _EVEN * np.eye(n), np.full((1, n), _WHOLE)])
+    shares = np.linalg.lstsq(rows, np.concatenate([np.zeros(6), np.full(n, _EVEN / n), [_WHOLE]]), rcond=None)[0]
+    return shares / shares.sum() if shares.min() > 0 else np.full(n, 1.0 / n)
+
+
+def _complete(matrices: Float[np.ndarray, "n 3 3"]) -> list[Int[np.ndarray, " members"]]:
+    """Images of each shell; shells of some directions alone are one where together they weight all axes alike.
+
+    Gradients of slices add to b along the slice alone, by a fifth in a stimulated echo.
+    """
+    number = shells(np.trace(matrices, axis1=1, axis2=2))
+    parts = [np.flatnonzero(number == k) for k in range(number.max() + 1)]
+    found: list[Int[np.ndarray, " members"]] = []
+    while parts:
+        taken = next((n for n in range(1, min(_PARTS, len(parts)) + 1) if _even(matrices, parts[:n])), 1)
+        found.append(np.concatenate(parts[:taken]))
+        parts = parts[taken:]
+    return found
+
+
+def _even(matrices: Float[np.ndarray, "n 3 3"], parts: list[Int[np.ndarray, " members"]]) -> bool:
+    """Whether shells that are near each other weight all axes alike together."""
+    together = matrices[np.concatenate(parts)]
+    b = np.trace(together, axis1=1, axis2=2)
+    mean = np.tensordot(_shares(together), together, axes=1)[None]
+    return bool(b.max() <= _NEAR * b.min() and _apart(mean)[0] <= _TOGETHER * np.trace(mean[0]))
 
 
 def _check_b(given: np.ndarray, n: int, directions: bool) -> list[Problem]:

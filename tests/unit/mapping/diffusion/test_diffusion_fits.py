@@ -6,8 +6,9 @@ from scipy.spatial.transform import Rotation
 
 from mrisim.errors import ConsistencyError
 from mrisim.mapping import diffusion
+from mrisim.mapping.diffusion.adc import fit_adc
 from mrisim.mapping.diffusion.tensor import errors_of_invariants
-from mrisim.mapping.diffusion.weights import shells
+from mrisim.mapping.diffusion.weights import powder, shells
 from mrisim.physics.tensors import eigensystem
 
 EPS = np.finfo(float).eps
@@ -311,3 +312,16 @@ class TestPowder:
 
     def test_shells_are_neighbours_within_a_twentieth(self) -> None:
         assert shells(np.array([1.02, 0.0, 1.0, 0.5, 0.51, 1.04]) * MS).tolist() == [2, 0, 2, 1, 1, 2]
+
+
+def test_directions_of_unlike_b_are_one_shell():
+    """Gradients of slices make b larger along the slice; the mean is a third of the trace all the same."""
+    along = np.diag([500.0, 500.0, 590.0]) * 1e6
+    matrices = np.stack(
+        [np.zeros((3, 3)), *(scale * along[i][:, None] * np.eye(3)[i] for scale in (1, 2) for i in range(3))]
+    )
+    tensor = np.diag([1.5e-9, 0.3e-9, 0.4e-9])
+    mean = powder(np.exp(-np.tensordot(matrices, tensor, axes=2))[None], matrices)
+    assert mean.isotropic
+    assert len(mean.b) == 3
+    assert fit_adc(mean.signal, mean.b)["adc"].item() == pytest.approx(np.trace(tensor) / 3, rel=1e-6)
