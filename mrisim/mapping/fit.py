@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -42,7 +43,8 @@ METHODS: dict[str, Method] = {
 MAPS = tuple(dict.fromkeys(name for method in METHODS.values() for name in method.outputs))
 THRESHOLD = 0.05  # of the largest magnitude in the series; below it in every contrast, a voxel is background
 EQUAL = 1e-3  # relative; settings that the model takes as constant may differ by this much over the series
-_COMMON = ("fit", "from", "threshold")
+_COMMON = ("fit", "from", "threshold", "misfit")
+_SHARES = ("threshold", "misfit")
 
 
 def fit_maps(
@@ -54,6 +56,7 @@ def fit_maps(
 
     * `from`, the name of the series;
     * `threshold`, the share of the largest magnitude in the series below which a voxel is background (0.05);
+    * `misfit`, the share of a voxel's largest signal that its residual may reach, where not every voxel is taken;
     * the options of the fit; those such as `t1: T1` take another map of the same call.
 
     docs/maps.md lists the fits and their options.
@@ -140,7 +143,17 @@ def _fit(
     }
     signal = np.moveaxis(image.data, 0, -1)[foreground]
     given = Given(image=image, signal=signal, spec=spec, maps=inputs, foreground=foreground)
-    return method.run(given), foreground
+    found = method.run(given)
+    return (_followed(found, signal, float(spec["misfit"])) if "misfit" in spec else found), foreground
+
+
+def _followed(found: FitResult, signal: np.ndarray, most: float) -> FitResult:
+    """A fit without the voxels whose residual is more than a share of their largest signal: not what the model says."""
+    follows = ~(found.residual > most * np.abs(signal).max(axis=-1))
+    lost = int((found.converged & ~follows).sum())
+    counts = {**found.counts, "fitted": found.counts["fitted"] - lost, "failed": found.counts["failed"] + lost}
+    maps = {name: np.where(follows.reshape(-1, *[1] * (one.ndim - 1)), one, np.nan) for name, one in found.maps.items()}
+    return replace(found, maps=maps, converged=found.converged & follows, counts=counts)
 
 
 def _voxels(
@@ -230,9 +243,10 @@ def _check_values(path: str, method: Method, spec: Mapping[str, Any], maps: Mapp
         wrong = rule(spec[option]) if option in spec else ""
         if wrong:
             problems.append(Problem(wrong, path=f"{path}.{option}"))
-    threshold = spec.get("threshold", THRESHOLD)
-    if isinstance(threshold, bool) or not isinstance(threshold, (int, float)) or not 0 <= threshold < 1:
-        problems.append(Problem(f"must be a share from 0 to below 1, but is '{threshold}'", path=f"{path}.threshold"))
+    for name in _SHARES:
+        share = spec.get(name, THRESHOLD)
+        if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 <= share < 1:
+            problems.append(Problem(f"must be a share from 0 to below 1, but is '{share}'", path=f"{path}.{name}"))
     for option, needed in method.inputs.items():
         if option in spec and (spec[option] != needed or str(maps.get(needed, {}).get("fit")) not in METHODS):
             rule = f"must name the {needed} map of the same specification, but is '{spec[option]}'"

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from mrisim import data
-from mrisim._types import Complex, Float, Int
+from mrisim._types import Bool, Complex, Float, Int
 from mrisim.errors import ConsistencyError, Problem, ResourceError
 from mrisim.phantom.diffusion import diffusion_truth
 from mrisim.phantom.enhancement import Agent, kinetic_truth, uptake_of
@@ -352,7 +352,8 @@ class PhantomModel:
         """Volume fractions and parameter maps on an image grid, each voxel sampled n × n × n times.
 
         T1, T2 and T2star are those of the tissue that holds most protons of the voxel, nan where none does; PD is the
-        mean over the voxel. Thickness is the grid's, where it has one. Points without extent are left out.
+        mean over the voxel. Thickness is the grid's, where it has one. Points without extent are left out, and so is what
+        lies beyond the region that is sampled by default along the slice direction.
 
         Args:
             grid: Image grid.
@@ -374,11 +375,19 @@ class PhantomModel:
         step = max(1, CHUNK // len(local))
         for start in range(0, len(flat), step):
             block = flat[start : start + step]
-            tissue = self.tissue_at((block[:, None, :] + local).reshape(-1, 3)).reshape(len(block), -1)
+            points = (block[:, None, :] + local).reshape(-1, 3)
+            tissue = np.where(self._sampled(points, grid.geometry), self.tissue_at(points), 0).reshape(len(block), -1)
             for i in range(len(self.tissues)):
                 counts[i, start : start + step] = (tissue == i).sum(axis=1)
         fractions = (counts / len(local)).reshape(-1, *shape)
         return self._truth(grid, fractions)
+
+    def _sampled(self, points: Float[np.ndarray, "n 3"], geometry: data.Geometry) -> Bool[np.ndarray, " n"]:
+        """Whether isochromats lie there: shapes without an end go on beyond the slab along the slice direction."""
+        if self.flat:
+            return np.ones(len(points), dtype=bool)
+        along = (points - geometry.center) @ geometry.rotation[:, 2]
+        return np.abs(along) <= 0.5 * self.sampling(geometry=geometry).extent[2] * (1.0 + 1e-12)
 
     def _truth(self, grid: data.Grid, fractions: Float[np.ndarray, "tissue z y x"]) -> Truth:
         pd = np.array([tissue.pd for tissue in self.tissues])

@@ -160,7 +160,7 @@ REFUSED = {
     ),
     "option": (
         {"T2": {**ECHOES, "te": 1}},
-        ["maps.T2.te: must be one of fit, from, threshold, t1, but is 'te'."],
+        ["maps.T2.te: must be one of fit, from, threshold, misfit, t1, but is 'te'."],
     ),
     "all at once": (
         {"T1": {**INVERSION, "data": "real", "threshold": 2}},
@@ -192,3 +192,17 @@ def test_specifications_that_cannot_be_met_are_refused(recovery, echoes, case):
     with pytest.raises(ConsistencyError) as caught:
         fit_maps({"ir": recovery, "se": echoes}, specification)
     assert str(caught.value).splitlines() == messages
+
+
+def test_a_voxel_that_does_not_follow_the_model_is_left_out():
+    """Its root mean square residual is more than a share of its largest signal."""
+    te = np.array([0.01, 0.04, 0.08, 0.16])
+    data = np.exp(-te / 0.08)[:, None] * np.ones(2)
+    data[:, 1] += 0.1 * np.array([1, -1, 1, -1])
+    image = Image(data=data.reshape(4, 1, 1, 2) + 0j, grid=Grid.of((2, 1, 1), (1e-3,) * 3), coordinates={"te": te})
+    (free,) = fit_maps(image, {"T2": {"fit": "monoexponential"}}).values()
+    (held,) = fit_maps(image, {"T2": {"fit": "monoexponential", "misfit": 0.03}}).values()
+    assert np.isfinite(free.data).all()
+    assert held.mask.ravel().tolist() == [True, False]
+    assert np.isnan(held.data.ravel()).tolist() == [False, True]
+    assert (held.provenance["counts"]["fitted"], held.provenance["counts"]["failed"]) == (1, 1)
