@@ -352,8 +352,8 @@ class PhantomModel:
         """Volume fractions and parameter maps on an image grid, each voxel sampled n × n × n times.
 
         T1, T2 and T2star are those of the tissue that holds most protons of the voxel, nan where none does; PD is the
-        mean over the voxel. Thickness is the grid's, where it has one. Points without extent are left out, and so is what
-        lies beyond the region that is sampled by default along the slice direction.
+        mean over the voxel. Thickness is the grid's, where it has one. Points without extent are left out, and so
+        is what lies beyond the region that is sampled by default along the slice direction.
 
         Args:
             grid: Image grid.
