@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mrisim._types import Float
+from mrisim._types import Bool, Float
 from mrisim.program import PathTable, Program, Waveform
 
 _TURN = 4 * np.pi**2
@@ -41,6 +41,13 @@ class Paths:
             first=self.first + self.moment * late + other.first,
             second=self.second + held + cross + np.swapaxes(cross, 1, 2) + other.second,
         )
+
+    def chosen(self, rows: Bool[np.ndarray, " n"], other: Paths) -> Paths:
+        """Those of another at some rows."""
+        return Paths(**{
+            name: np.where(rows.reshape(-1, *[1] * (values.ndim - 1)), getattr(other, name), values)
+            for name, values in vars(self).items()
+        })  # fmt: skip
 
     def take(self, rows: np.ndarray) -> Paths:
         return Paths(

@@ -8,7 +8,7 @@ the grid may be coarse. The amplitude, complex or real, is projected out.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -57,8 +57,11 @@ class Dictionary:
         lost = np.sqrt(np.maximum(np.cumsum(power), 0.0) / power.sum())
         kept = max(1, int(np.sum(lost > tolerance)))
         basis = vectors[:, ::-1][:, :kept].conj()
-        coefficients = (rows @ basis.conj()).reshape(*self.signals.shape[:-1], kept)
-        return Dictionary(axes=self.axes, signals=coefficients, logarithmic=self.logarithmic), basis
+        return self.on(basis), basis
+
+    def on(self, basis: np.ndarray) -> Dictionary:
+        """Its coefficients on an orthonormal basis (n, rank): signals @ conj(basis)."""
+        return replace(self, signals=self.signals @ basis.conj())
 
     def match(
         self,
@@ -170,8 +173,8 @@ class Dictionary:
         scale, settled = np.full(len(signal), _LONGEST), np.zeros(len(signal), dtype=bool)
         state = self._linearize(signal, places, free)
         for _ in range(STEPS):
-            step = np.clip(state.step, -_LONGEST, _LONGEST)
-            size = np.abs(step).max(axis=1)
+            size = np.abs(state.step).max(axis=1)
+            step = state.step * np.minimum(1.0, _LONGEST / np.maximum(size, 1e-300))[:, None]  # downhill all the same
             settled |= size < _SETTLED
             moving = ~settled & (scale > 1e-3)
             if not moving.any():

@@ -1,136 +1,44 @@
-"""Fingerprinting: the train that a sequence plays, and the dictionary of its signals."""
+"""Fingerprinting: the dictionary of the signals of a train, and maps by matching."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from mrisim._types import Complex, Float
 from mrisim.data import Image
-from mrisim.errors import ConsistencyError, Problem
+from mrisim.errors import ConsistencyError, Problem, ResourceError
 from mrisim.events.blocks import Sequence, Use
-from mrisim.events.moments import gradient_tracks, pulse_instances, readout_instances, total_moment
+from mrisim.mapping.contrast import quantity
 from mrisim.mapping.dictionary import Dictionary, check_axis, grid_axis
+from mrisim.mapping.fingerprint_train import Losses, Train, diffusion_losses, read_train
 from mrisim.mapping.method import Given, Method, Output, true_or_false
 from mrisim.mapping.separable import FitResult
 from mrisim.mapping.slice_profile import SlicePulse, slice_places
 from mrisim.physics.chebyshev import chebyshev_points, chebyshev_weights, interpolated
-from mrisim.physics.fingerprints import RelaxingPulses, pulsed_dictionary
+from mrisim.physics.fingerprints import RelaxingPulses, orders_kept, pulsed_dictionary
 from mrisim.physics.phase_graph import StateMap
-from mrisim.program import Program, lower
+from mrisim.simulate._memory import free_memory
+from mrisim.units import DIFFUSION, TIME, parse, show
 
-T1_RANGE, T2_RANGE = (0.05, 6.0), (0.005, 3.0)  # of the grid [s]
+T1_RANGE, T2_RANGE = (0.015, 6.0), (0.005, 5.0)  # of the grid [s]
 _TOLERANCE = 3e-5  # of signals between those that are followed
 _NODES = (12, 8)  # at first, along T1 and T2
 RATIO = 1.12  # between its points; splines between them are then exact to about 1e-4
 EXTENT = 2.85  # thicknesses that places through the slice cover: what counts in the slab of a run
 PLACES = {8.0: 84, 24.0: 124, 60.0: 186, np.inf: 332}  # of signals that remember at most so many pulses
 LOST = 0.01  # of the norm of the dictionary, by compression
-_EVEN = 1e-3  # cycles per slice by which the dephasing of repetitions may differ
-_BALANCED = 1e-3  # cycles per slice
-_SPOILED = 1.0
 _R1, _R2 = 1.0, 1 / 0.07  # rates at which relaxation within a pulse is followed; it is linear in between [1/s]
 _MIRRORED = 1e-9
+_BYTES = 5 * 16  # of a tissue at a pulse: the sum over places, one of them and its turns, the signal as received
 _STATES = 3.0  # orders of dephasing kept, for each pulse that is remembered
 _FEWEST_STATES = 8
 _INVERSION_NODES = (4, 8)  # rates 1/T1 and 1/T2 - 1/(2 T1) at which the inversion is followed
 _FLIPS = 12  # angles at which a pulse is followed through the slice; exact to rounding up to 90°
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Train:
-    """The pulses and samples of one slice, from equilibrium or from an inversion."""
-
-    flip: Float[np.ndarray, " pulses"]  # nominal [rad]
-    phase: Float[np.ndarray, " pulses"]  # [rad]
-    receiver: Float[np.ndarray, " pulses"]  # phase of the receiver at each sample [rad]
-    tr: Float[np.ndarray, " pulses"]  # to the next pulse [s]
-    te: Float[np.ndarray, " pulses"]  # to the center of k-space [s]
-    unit: Float[np.ndarray, " 3"]  # moment per TR [1/m]; 0 where balanced
-    ti: float | None  # center of the inversion to the first pulse [s]
-    program: Program
-    rows: np.ndarray  # of the pulse table
-    inversion: int  # row of the pulse table, -1 without
-    step: int  # of the first pulse
-
-    @property
-    def balanced(self) -> bool:
-        """No moment per TR; else one unit of dephasing."""
-        return not self.unit.any()
-
-
-def read_train(seq: Sequence) -> Train:
-    """The train of a fingerprinting sequence; of its first slice, where it has several.
-
-    Raises:
-        ConsistencyError: no such train: not one sample train per pulse, or repetitions that dephase differently.
-
-    Example:
-        >>> import mrisim as mr
-        >>> train = read_train(mr.load_sequence("mrf_fisp", repetitions=8))
-        >>> len(train.flip), train.balanced, round(train.ti, 6)
-        (8, False, 0.02)
-    """
-    pulses, readouts = pulse_instances(seq), readout_instances(seq)
-    use = seq.rf.use[pulses.event]
-    slices = np.asarray(seq.blocks.labels.get("SLC", np.zeros(len(seq.blocks))))
-    mine = slices[pulses.block] == slices[readouts.block[0]] if len(readouts.block) else np.zeros(len(use), dtype=bool)
-    excitation = np.flatnonzero((use == Use.EXCITATION) & mine)
-    sampled = np.flatnonzero(slices[readouts.block] == slices[readouts.block[0]]) if len(readouts.block) else excitation
-    owner = np.searchsorted(pulses.center[excitation], readouts.start[sampled], side="right") - 1
-    if len(excitation) < 2 or not np.array_equal(owner, np.arange(len(excitation))):
-        rule = "must have one readout after each of at least two pulses of use excitation, but has not"
-        raise ConsistencyError(Problem(rule, "Take a train such as mrf_fisp", path=seq.name))
-    center = pulses.center[excitation]
-    moment = total_moment(gradient_tracks(seq), np.append(center, 2 * center[-1] - center[-2]))
-    event = pulses.event[excitation]
-    inverted = np.flatnonzero((use == Use.INVERSION) & mine & (pulses.center < center[0]))
-    program = lower(seq)
-    step = np.searchsorted(program.steps.time, pulses.start[excitation] + 1e-9) - 1
-    before = int(np.searchsorted(program.steps.time, pulses.start[inverted[-1]] + 1e-9) - 1) if len(inverted) else -1
-    unit = _unit(seq, np.diff(moment, axis=0)[:-1], event)
-    return Train(
-        flip=seq.rf.flip[event],
-        phase=seq.rf.phase[event],
-        receiver=seq.adc.phase[readouts.event[sampled]],
-        tr=np.diff(np.append(center, 2 * center[-1] - center[-2])),
-        te=_echo_times(seq, sampled, center),
-        unit=unit,
-        ti=float(center[0] - pulses.center[inverted[-1]]) if len(inverted) else None,
-        program=program,
-        rows=program.steps.pulse[step],
-        inversion=int(program.steps.pulse[before]) if len(inverted) else -1,
-        step=int(step[0]),
-    )
-
-
-def _echo_times(seq: Sequence, sampled: np.ndarray, center: np.ndarray) -> Float[np.ndarray, " pulses"]:
-    """From each pulse to the sample nearest to k = 0."""
-    k, time = seq.kspace()
-    count = readout_instances(seq).count
-    first = np.concatenate([[0], np.cumsum(count)[:-1]])
-    nearest = [first[r] + int(np.argmin(np.linalg.norm(k[first[r] : first[r] + count[r]], axis=1))) for r in sampled]
-    return time[nearest] - center
-
-
-def _unit(seq: Sequence, moment: Float[np.ndarray, "pulses 3"], event: np.ndarray) -> Float[np.ndarray, " 3"]:
-    """Moment that each repetition leaves, 0 where none; refuses what is neither that nor equal and large."""
-    thickness = seq.rf.thickness[event[0]]
-    length = thickness if np.isfinite(thickness) else 1e-3
-    cycles = np.linalg.norm(moment, axis=1) * length
-    if cycles.max() < _BALANCED:
-        return np.zeros(3)
-    if np.ptp(moment * length, axis=0).max() > _EVEN or cycles.min() < _SPOILED:
-        rule = (
-            "must have repetitions that all dephase by the same whole cycles per slice, or by nothing, "
-            f"but they dephase by {cycles.min():.3g} to {cycles.max():.3g}"
-        )
-        raise ConsistencyError(Problem(rule, "Rewind what varies, and spoil along the slice", path=seq.name))
-    return moment.mean(axis=0)
 
 
 def _seen(
@@ -153,6 +61,7 @@ def fingerprint_dictionary(
     t1: Float[np.ndarray, " points"] | None = None,
     t2: Float[np.ndarray, " points"] | None = None,
     slice_profile: bool = True,
+    diffusion: float = 0.0,
 ) -> Dictionary:
     """Signals of a fingerprinting sequence over T1 and T2, from its own pulses, times and phases.
 
@@ -161,18 +70,22 @@ def fingerprint_dictionary(
 
     Args:
         seq: Such as mrf_fisp or mrf_bssfp.
-        t1, t2: Grids [s], equidistant in their logarithm; 50 ms to 6 s and 5 ms to 3 s where not given.
+        t1, t2: Grids [s], equidistant in their logarithm; 15 ms to 6 s and 5 ms to 5 s where not given.
         slice_profile: Sum over the places through the slice; else all spins see the nominal flip.
+        diffusion: Of all spins, isotropic and free [m²/s]: weakens each order of dephasing by the gradients as played.
 
     Returns:
         Dictionary (t1, t2, pulses) of the mean of M⁺ over a slice of nominal thickness, per M0, as it is received.
 
     Raises:
         ConsistencyError: a sequence that is no such train, or grids that are none.
+        ResourceError: more tissues than fit into memory.
     """
     train = read_train(seq)
+    lost = diffusion_losses(seq, train, diffusion)
     t1 = grid_axis("t1", *T1_RANGE, RATIO) if t1 is None else check_axis("t1", t1)
     t2 = grid_axis("t2", *T2_RANGE, RATIO) if t2 is None else check_axis("t2", t2)
+    _must_fit(len(t1) * len(t2), len(train.flip))
     atoms = np.stack([np.repeat(t1, len(t2)), np.tile(t2, len(t1))], axis=1)
     atoms, back = np.unique(np.minimum(atoms, [np.inf, 2] * atoms[:, :1]), axis=0, return_inverse=True)  # T2 ≤ 2 T1
     signals = np.zeros((len(atoms), len(train.flip)), complex)
@@ -181,7 +94,7 @@ def fingerprint_dictionary(
         rows = np.flatnonzero((memory >= shortest) & (memory < longest))
         if len(rows):
             states = _FEWEST_STATES + int(_STATES * memory[rows].max())
-            follow = partial(_signals, seq, train, points if slice_profile else 1, states)
+            follow = partial(_signals, seq, train, lost, points if slice_profile else 1, states)
             signals[rows] = interpolated(follow, np.log(atoms[rows]), _TOLERANCE, _NODES)
         shortest = longest
     received = signals[back.reshape(-1)] * np.exp(1j * (train.phase - train.receiver))
@@ -190,37 +103,82 @@ def fingerprint_dictionary(
     )
 
 
+def _must_fit(atoms: int, pulses: int) -> None:
+    need, free = _BYTES * atoms * pulses, free_memory()
+    if need > free:
+        rule = f"must fit into memory, but {atoms:,} tissues of {pulses:,} pulses take {need / 2**30:.3g} GiB"
+        remedy = f"Take coarser grids; {free / 2**30:.3g} GiB are free"
+        raise ResourceError(Problem(rule, remedy, path="dictionary"))
+
+
 def _signals(
-    seq: Sequence, train: Train, points: int, states: int, log_times: Float[np.ndarray, "atoms 2"]
+    seq: Sequence,
+    train: Train,
+    lost: Losses | None,
+    points: int,
+    states: int,
+    log_times: Float[np.ndarray, "atoms 2"],
 ) -> Complex[np.ndarray, "atoms pulses"]:
     """Signals at some log T1 and log T2 in the frame of each pulse, from so many places through the slice."""
     atoms = np.exp(log_times[:, 0]), np.exp(log_times[:, 1])
-    places = slice_places(seq, train.program, train.step, points, EXTENT)
+    places = slice_places(seq, train.program, int(train.steps[0]), points, EXTENT)
     weight = EXTENT / len(places) if len(places) > 1 else 1.0
     pulses = _followed(train, places) if points > 1 else _nominal(train)
     left = _inverted(train, atoms, places)
     used, twice = _distinct(pulses, train.phase)
     seen = _seen(train, places, float(seq.rf.thickness[seq.rf.use == Use.EXCITATION][0]))
+    states = 1 if train.balanced else states
+    states = states if lost is None else min(states, lost.states)
+    seen = seen[:, : orders_kept(len(train.flip), states)]
+    seen = seen if lost is None else seen * lost.seen[: seen.shape[1]]
     signal = np.zeros((len(atoms[0]), len(train.flip)), complex)
     for place in used:
         start = 1 + (left[:, place] - 1) * np.exp(-(train.ti or 0.0) / atoms[0])
         one = pulsed_dictionary(
             *atoms, _at(pulses, train, place), train.tr, train.te, start,
-            n_states=1 if train.balanced else states, seen=seen[place],
+            n_states=states, seen=seen[place], attenuation=None if lost is None else lost.kept,
         )  # fmt: skip
         turned = one * np.exp(-1j * train.phase)
         signal += turned - turned.conj() if twice else turned
     return weight * signal
 
 
-def compressed_dictionary(seq: Sequence, slice_profile: bool = True) -> tuple[Dictionary, np.ndarray]:
-    """The dictionary of a sequence on its leading singular vectors; and these, (pulses, rank). Kept for the next."""
-    return _kept(seq, slice_profile)
+class Assumed(NamedTuple):
+    """What a dictionary is made for."""
+
+    t1: tuple[float, float] = T1_RANGE  # ends of its grid [s]
+    t2: tuple[float, float] = T2_RANGE
+    slice_profile: bool = True
+    diffusion: float = 0.0  # [m²/s]
+
+    @staticmethod
+    def by(spec: Mapping[str, Any]) -> Assumed:
+        """By the options of a map."""
+        ends = ((float(parse(low, TIME)), float(parse(high, TIME))) for low, high in (
+            spec.get("t1", T1_RANGE), spec.get("t2", T2_RANGE)
+        ))  # fmt: skip
+        return Assumed(*ends, spec.get("slice_profile", True), float(parse(spec.get("diffusion", 0.0), DIFFUSION)))
+
+    @staticmethod
+    def by_first(maps: Mapping[str, Mapping[str, Any]]) -> Assumed:
+        """By the first fingerprinting map of a specification.
+
+        Example:
+            >>> Assumed.by_first({"T2": {"fit": "fingerprinting", "diffusion": "2e-3 mm^2/s"}}).diffusion
+            2e-09
+        """
+        return Assumed.by(next((spec for spec in maps.values() if spec.get("fit") == "fingerprinting"), {}))
+
+    def dictionary(self, seq: Sequence) -> Dictionary:
+        """Signals of a sequence."""
+        t1, t2 = (grid_axis(name, *ends, RATIO) for name, ends in (("t1", self.t1), ("t2", self.t2)))
+        return fingerprint_dictionary(seq, t1=t1, t2=t2, slice_profile=self.slice_profile, diffusion=self.diffusion)
 
 
 @lru_cache(maxsize=4)
-def _kept(seq: Sequence, slice_profile: bool) -> tuple[Dictionary, np.ndarray]:
-    return fingerprint_dictionary(seq, slice_profile=slice_profile).compressed(LOST)
+def compressed_dictionary(seq: Sequence, assumed: Assumed) -> tuple[Dictionary, np.ndarray]:
+    """The dictionary of a sequence on its leading singular vectors; and these, (pulses, rank). Kept for the next."""
+    return assumed.dictionary(seq).compressed(LOST)
 
 
 def _nominal(train: Train) -> RelaxingPulses:
@@ -317,7 +275,11 @@ def _inverted(
 
 def _fit(given: Given) -> FitResult:
     """Match coefficients as they are, and a series of one image per pulse by its coefficients."""
-    dictionary, basis = compressed_dictionary(given.image.sequence, given.spec.get("slice_profile", True))
+    seq, mine = given.image.sequence, Assumed.by(given.spec)
+    taken = Assumed.by_first(given.image.provenance.get("maps", {})) if _is_compressed(given.image) else mine
+    dictionary, basis = compressed_dictionary(seq, taken)
+    if mine != taken:
+        dictionary = mine.dictionary(seq).on(basis)
     signal = given.signal if _is_compressed(given.image) else given.signal @ basis.conj()
     found = dictionary.match(signal)
     return replace(found, converged=found.converged & (found["t2"] <= 2 * found["t1"]))
@@ -331,15 +293,27 @@ def _check(path: str, spec: Mapping[str, Any], image: Image) -> list[Problem]:
     if image.sequence is None:
         rule = "must have images that know their sequence, but these were read from a file"
         return [Problem(rule, "Fit in the run that makes them, or match with fingerprint_dictionary", f"{path}.fit")]
+    assumed = Assumed.by(spec)
+    if assumed.t2[0] > 2 * assumed.t1[1]:
+        rule = (
+            f"must begin at 2 T1 = {show(2 * assumed.t1[1], TIME)} or less, but begins at {show(assumed.t2[0], TIME)}"
+        )
+        return [Problem(rule, "Use shorter T2 or longer T1", f"{path}.t2")]
     pulses = len(read_train(image.sequence).flip)
-    if _is_compressed(image):
-        if not spec.get("slice_profile", True):
-            rule = "must be left out where the images were reconstructed with the slice profile, but is false"
-            return [Problem(rule, "Reconstruct by gridding or cartesian", f"{path}.slice_profile")]
-    elif len(image.data) != pulses:
+    if not _is_compressed(image) and len(image.data) != pulses:
         rule = f"must have one image for each of the {pulses} pulses, but has {len(image.data)}"
         return [Problem(rule, "Label each pulse of the train with REP", f"{path}.fit")]
     return []
+
+
+def _is_range(value: Any) -> str:
+    pair = isinstance(value, list | tuple) and len(value) == 2
+    wrong = [quantity(TIME, 1e-6, 1e3)(end) for end in value] if pair else ["must be two times"]
+    if not any(wrong):
+        low, high = (float(parse(end, TIME)) for end in value)
+        wrong = [] if low < high else ["must be two times of which the second is longer"]
+    problem = next((rule for rule in wrong if rule), "")
+    return f"{problem}, such as [20 ms, 3 s], but is '{value}'" if problem.startswith("must be two") else problem
 
 
 METHODS = {
@@ -351,7 +325,12 @@ METHODS = {
             "PD": Output(key="m0", unit="1"),
         },
         setting="",
-        options={"slice_profile": true_or_false},
+        options={
+            "slice_profile": true_or_false,
+            "diffusion": quantity(DIFFUSION, 0.0, 1e-7),
+            "t1": _is_range,
+            "t2": _is_range,
+        },
         check=_check,
     )
 }

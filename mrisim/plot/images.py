@@ -82,8 +82,10 @@ def _captions(img: Image) -> tuple[list[str], str]:
     differ = {name: values for name, values in img.coordinates.items() if name not in same}
     shared = {name: img.coordinates[name] for name in same}
     captions = [caption_of(differ, row) for row in range(count)]
-    if not any(captions) and "time" in differ:
+    if not any(captions) and np.isfinite(differ.get("time", np.nan)).all():
         captions = [text_of(float(time), TIME, digits=3) for time in differ["time"]]
+    elif not any(captions) and img.provenance.get("recon", {}).get("method") == "lowrank":
+        captions = [f"coefficient {row + 1}" for row in range(count)]
     return captions, caption_of(shared, 0).replace("\n", " · ")
 
 

@@ -15,7 +15,7 @@ from mrisim._types import Complex, Float, Int
 from mrisim.data import RawData, ReconSpec
 from mrisim.encoding.nufft import from_image, to_image
 from mrisim.errors import ConsistencyError, Problem
-from mrisim.mapping.fingerprints import compressed_dictionary
+from mrisim.mapping.fingerprints import Assumed, compressed_dictionary
 from mrisim.recon.gridding import Trajectory, arrange, density
 
 ITERATIONS = 30
@@ -54,7 +54,7 @@ def series(
         remedy = "Reconstruct in the run that simulates, or set recon.method: gridding"
         raise ConsistencyError(Problem(rule, remedy, path="raw"))
     trajectory = arrange(raw, spec)
-    _, basis = compressed_dictionary(raw.sequence)
+    _, basis = compressed_dictionary(raw.sequence, Assumed.by_first(spec.maps))
     if trajectory.shape[0] != len(basis):
         rule = f"must tell {len(basis)} repetitions apart, but tells {trajectory.shape[0]}"
         raise ConsistencyError(Problem(rule, "Label each pulse of the train with REP", path="REP"))

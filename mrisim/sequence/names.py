@@ -41,6 +41,9 @@ def texts(model: SequenceModel) -> Iterator[tuple[KeyPath, Any]]:
     if model.recon is not None:
         for key in RECON_DEFAULTS:
             yield from _spread(("recon", key), getattr(model.recon, key))
+        for name, spec in model.recon.maps.items():
+            given = {key: value for key, value in spec.items() if isinstance(value, str) and value.startswith("=")}
+            yield from ((("recon", "maps", name, key), value[1:].strip()) for key, value in given.items())
     geometry = model.geometry
     yield from _spread(("geometry", "center"), geometry.center)
     if not isinstance(geometry.orientation, str):

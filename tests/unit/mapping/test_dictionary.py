@@ -72,3 +72,21 @@ def test_edges_and_empty_voxels_are_not_converged(dictionary):
 def test_axis_that_goes_downwards_is_refused():
     with pytest.raises(ConsistencyError, match=r"^t2: must go upwards from above 0, but goes from 2 to 1\.$"):
         grid_axis("t2", 2.0, 1.0, 1.1)
+
+
+def test_a_narrow_valley_is_followed_to_its_end():
+    """One mixture of two properties is well determined, the other hardly, as T2 of water is. A step too
+    long is shortened as a whole: cut along each axis by itself, it leads up the walls, and two fifths are lost.
+    """
+    t, a_axis, b_axis = np.linspace(0, 3, 60), np.linspace(1, 3, 9), np.linspace(0, 2, 15)
+
+    def signal(a, b):
+        return np.exp(-(a + 0.3 * b)[..., None] * t) * (1 + 0.03 * b[..., None] * np.sin(5 * t))
+
+    valley = Dictionary(axes={"a": a_axis, "b": b_axis}, signals=signal(*np.meshgrid(a_axis, b_axis, indexing="ij")))
+    draw = np.random.default_rng(1)
+    a, b = draw.uniform(1.3, 2.7, 200), draw.uniform(0.3, 1.7, 200)
+    fit = valley.match(signal(a, b))
+    assert fit.counts["fitted"] == 200
+    assert fit["a"] == pytest.approx(a, abs=5e-4)  # splines of fourth order on steps of 0.25
+    assert fit["b"] == pytest.approx(b, abs=1e-3)

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 import mrisim as mr
-from mrisim.errors import ConsistencyError
+from mrisim.errors import ConsistencyError, ResourceError
 from mrisim.mapping.dictionary import Dictionary
-from mrisim.mapping.fingerprints import EXTENT, fingerprint_dictionary, read_train
+from mrisim.mapping.fingerprint_train import read_train
+from mrisim.mapping.fingerprints import EXTENT, fingerprint_dictionary
+from mrisim.pipeline.phantoms import PhantomSource
 
 T1, T2 = np.array([0.8, 1.5]), np.array([0.07, 0.12])
 GRID = {"t1": np.geomspace(0.4, 3.0, 18), "t2": np.geomspace(0.03, 0.3, 18)}
@@ -53,6 +55,35 @@ def test_dictionary_is_the_signal_of_shaped_pulses(name, spins):
     assert not (np.abs(plain["t2"] / T2 - 1) < 0.1).all()
 
 
+BOX = """
+mrisim: 1
+phantom: box
+size: [2 mm, 2 mm, 18 mm]
+voxel: 2 mm
+isochromats: 3
+shapes:
+  - {box: {size: [2 mm, 2 mm, 18 mm]}, tissue: {T1: 1.5 s, T2: 0.6 s, PD: 1, ADC: 2e-9 m^2/s}}
+"""
+
+
+def test_diffusion_is_that_of_the_phase_graph(tmp_path):
+    """Water at four cycles per slice. The engine labels states by all gradients, the dictionary by whole cycles at
+    places through the slice, which leave 2e-3 of the signal; what diffusion takes is ten times as much.
+    """
+    (tmp_path / "box.yaml").write_text(BOX)
+    seq = mr.load_sequence("mrf_fisp", repetitions=60, lobe=60, cycles=4)
+    phantom = PhantomSource.of(tmp_path / "box.yaml", {}).sample(seq, 3)
+    raw = mr.simulate(seq, phantom, engine="epg", tolerance=1e-4)
+    signal = raw.signal[0, raw.readouts.start]
+    grid, rest = {"t1": np.geomspace(1.5, 3.0, 4), "t2": np.geomspace(0.6, 1.2, 4)}, {}
+    for diffusion in (0.0, 2e-9):
+        model = fingerprint_dictionary(seq, **grid, diffusion=diffusion).signals[0, 0]
+        scale = np.vdot(model, signal) / np.vdot(model, model)
+        rest[diffusion] = np.linalg.norm(signal - scale * model) / np.linalg.norm(signal)
+    assert rest[2e-9] < 3e-3
+    assert rest[0.0] > 0.02
+
+
 def test_what_is_refused():
     with pytest.raises(ConsistencyError, match="must have one readout after each of at least two pulses"):
         read_train(mr.load_sequence("multi_echo_se", matrix=2))
@@ -82,3 +113,23 @@ def test_signals_of_another_length_are_refused():
         ConsistencyError, match=r"signal: must have shape \(voxels, 5\), as the dictionary's signals, but"
     ):
         dictionary.match(np.ones((2, 7)))
+
+
+def test_a_dictionary_that_does_not_fit_is_refused_before_memory_is_taken():
+    grid = np.geomspace(0.1, 1.0, 10**6)
+    with pytest.raises(ResourceError) as refused:
+        fingerprint_dictionary(sequence("mrf_fisp"), t1=grid, t2=grid)
+    assert str(refused.value).startswith(
+        "dictionary: must fit into memory, but 1,000,000,000,000 tissues of 120 pulses take 8.94e+06 GiB. "
+        "Take coarser grids; "
+    )
+
+
+def test_short_trains_have_fewer_orders_than_places_tell_apart():
+    """Eight pulses bring back four orders; more are not seen, with diffusion or without."""
+    seq = mr.load_sequence("mrf_fisp", repetitions=8)
+    without, little = (
+        fingerprint_dictionary(seq, t1=GRID["t1"][:4], t2=GRID["t2"][:4], diffusion=d).signals for d in (0.0, 1e-15)
+    )
+    assert little == pytest.approx(without, abs=1e-6)
+    assert np.abs(without).max() > 0.05

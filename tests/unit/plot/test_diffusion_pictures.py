@@ -79,6 +79,14 @@ def test_weighted_images_are_captioned_with_their_b_value() -> None:
         assert [axes.get_title() for axes in plot.image(image).axes[:2]] == captions
 
 
+def test_images_without_times_have_captions_all_the_same() -> None:
+    """Coefficients of a train of images have the time of none of them."""
+    times = {"te": np.full(3, 0.0025), "time": np.full(3, np.nan)}
+    for method, captions in (("lowrank", [f"coefficient {n}" for n in (1, 2, 3)]), ("gridding", [""] * 3)):
+        image = Image(data=np.ones((3, *SHAPE)), grid=GRID, coordinates=times, provenance={"recon": {"method": method}})
+        assert [axes.get_title() for axes in plot.image(image).axes[:3]] == captions
+
+
 def test_decay_has_points_over_curves_and_a_close_view() -> None:
     b = np.array([0.0, 100e6, 1000e6])
     signal = np.exp(-b * 1e-9)
