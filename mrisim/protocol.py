@@ -31,7 +31,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from mrisim.errors import MrisimError, Problem, SpecError
 from mrisim.paths import library_files
 from mrisim.schemas import for_editors
-from mrisim.source import KeyPath, Source, did_you_mean, inside_folder, one_line, read_source, validate
+from mrisim.source import KeyPath, Source, did_you_mean, inside_folder, names_curve, one_line, read_source, validate
 from mrisim.units import LENGTH, TIME, parse
 
 BidsSuffix = Literal["T1w", "T2w", "T2starw", "PDw", "FLAIR", "IRT1", "MESE", "MEGRE", "VFA"]
@@ -226,7 +226,7 @@ def _resolve(source: Source, text: str) -> Protocol:
         phantom=phantom,
         phantom_parameters=parameters,
         scans=tuple(_scan(name, scan, source) for name, scan in model.scans.items()),
-        maps={name: entry.model_dump(by_alias=True, exclude_defaults=True) for name, entry in model.maps.items()},
+        maps={name: _map_options(entry, source) for name, entry in model.maps.items()},
         simulation=model.simulation.model_dump(exclude_none=True),
         truth=model.report.truth,
         text=text,
@@ -318,7 +318,20 @@ def _map_problems(model: ProtocolModel, source: Source) -> list[Problem]:
         elif entry.series and entry.series not in model.scans:
             rule = f"must be a scan of this protocol, but is '{entry.series}'"
             problems.append(source.problem(("maps", name, "from"), rule, did_you_mean(entry.series, model.scans)))
+        try:
+            _map_options(entry, source)
+        except SpecError as error:
+            problems += [source.problem(("maps", name, "aif"), p.rule, p.remedy) for p in error.problems]
     return problems
+
+
+def _map_options(entry: MapModel, source: Source) -> dict[str, Any]:
+    """Fit, series and options; the file of a curve by its path."""
+    options = entry.model_dump(by_alias=True, exclude_defaults=True)
+    return {
+        key: str(inside_folder(source.folder, value)) if names_curve(key, value) else value
+        for key, value in options.items()
+    }
 
 
 def _phantom(model: ProtocolModel, source: Source) -> tuple[str, dict[str, Scalar], list[Problem]]:

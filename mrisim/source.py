@@ -174,6 +174,16 @@ def inside_folder(folder: Path | None, name: str) -> Path:
     return path
 
 
+def names_curve(key: object, value: object) -> bool:
+    """Whether an option of a map names a file: the curve of an input function.
+
+    Example:
+        >>> names_curve("aif", "artery.csv"), names_curve("aif", "parker")
+        (True, False)
+    """
+    return key == "aif" and isinstance(value, str) and value.endswith(".csv")
+
+
 def validate(model: type[BaseModel], source: Source) -> BaseModel:
     """Build a pydantic model of the data.
 

@@ -16,12 +16,14 @@ _WIDTH = 120  # of tables in a file or a pipe
 
 def print_result(result: Result) -> None:
     """Print scans, tissues, notes and times of a run."""
-    from mrisim.pipeline.summary import agreement_rows, scan_table, tissue_rows
+    from mrisim.pipeline.summary import agreement_rows, scan_table, tissue_rows, voxel_counts
 
     print_table(scan_table(result))
     if result.tissues:
         print_table(tissue_rows(result.tissues))
         print_table(agreement_rows(result.agreement))
+    for text in voxel_counts(result.maps):
+        typer.echo(text)
     for finding in result.findings:
         typer.echo(f"note: {finding}")
     seconds = " · ".join(f"{name} {value:.1f} s" for name, value in result.seconds.items() if value >= 0.05)

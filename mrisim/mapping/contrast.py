@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mrisim._types import Bool, Float
 from mrisim.data import Image
-from mrisim.errors import ConsistencyError, MrisimError, Problem
+from mrisim.errors import ConsistencyError, MrisimError, Problem, SpecError
 from mrisim.mapping import dce, dsc
+from mrisim.mapping.dce.curves import check_curves
 from mrisim.mapping.method import Given, Method, Output, number, one_of, quantity, true_or_false
 from mrisim.mapping.separable import FitResult
 from mrisim.mapping.spoiling import Spoiling
@@ -20,6 +22,7 @@ from mrisim.mapping.vfa import fit_vfa
 from mrisim.physics.agents import relaxivity
 from mrisim.physics.input_functions import POPULATIONS
 from mrisim.physics.pharmacokinetics import MODELS
+from mrisim.source import names_curve
 from mrisim.units import LENGTH, TIME, parse, show
 
 HEMATOCRIT = 0.42  # of large vessels
@@ -120,6 +123,9 @@ def _input(
         if not np.isfinite(curve).all():
             raise ConsistencyError(_place(given, "must hold voxels with a concentration at all times, but does not"))
         return time, dce.plasma(curve, hematocrit)
+    if names_curve("aif", name):
+        ta, curve, medium = dce.read_aif(name)
+        return ta, dce.plasma(curve, hematocrit) if medium == "blood" else curve
     population, arrival = POPULATIONS[name], parse(given.spec["arrival"], TIME)
     start = min(time[0], arrival)
     fine = np.linspace(start, time[-1], int(np.ceil((time[-1] - start) / FINE)) + 1)
@@ -160,15 +166,39 @@ def _check_dce(path: str, spec: Mapping[str, Any], image: Image) -> list[Problem
         remedy = "Add artery: {center: [0 mm, 0 mm, 0 mm], radius: 4 mm}"
         problems.append(Problem("must be given for a measured input function, but is not", remedy, f"{path}.artery"))
     if spec.get("aif", "measured") != "measured" and "artery" in spec:
-        problems.append(Problem("must be left out for a population's input function", path=f"{path}.artery"))
-    return problems
+        problems.append(Problem("must be left out for an input function that is given", path=f"{path}.artery"))
+    return [*problems, *_check_curve(path, spec, _times(image))]
+
+
+def _check_curve(path: str, spec: Mapping[str, Any], time: Float[np.ndarray, " n"]) -> list[Problem]:
+    """What is wrong with an input function from a file, by itself and for the times of the images."""
+    file = spec.get("aif")
+    if not names_curve("aif", file):
+        return []
+    try:
+        ta, curve, _ = dce.read_aif(str(file))
+    except SpecError as error:
+        return [
+            Problem(f"must be a curve over time, but {_where(p)} {p.rule}", p.remedy, f"{path}.aif")
+            for p in error.problems
+        ]
+    if not np.isfinite(time).all() or len(time) < 2:
+        return []
+    wrong = check_curves(np.sort(time), curve, ta)
+    return [Problem(f"{p.rule} ({Path(str(file)).name}: {p.path})", p.remedy, f"{path}.aif") for p in wrong]
+
+
+def _where(problem: Problem) -> str:
+    """Name of a file, its line, and what of it."""
+    line = "" if problem.line is None else f":{problem.line}"
+    return f"{Path(problem.file).name}{line}: {problem.path}".rstrip(": ")
 
 
 def _check_alternatives(path: str, spec: Mapping[str, Any], image: Image) -> list[Problem]:
     """Settings of which one of two must be there."""
     problems = []
     if "aif" not in spec:
-        rule = f"must be {', '.join(POPULATIONS)} or measured, but is not given"
+        rule = f"must be {', '.join(POPULATIONS)}, measured or a .csv file, but is not given"
         problems.append(Problem(rule, path=f"{path}.aif"))
     if ("t1" in spec) == ("t10" in spec):
         both = "both are" if "t1" in spec else "none is"
@@ -186,8 +216,9 @@ def _check_alternatives(path: str, spec: Mapping[str, Any], image: Image) -> lis
             relaxivity(spec["agent"], float(image.provenance["b0"]))
         except MrisimError as error:
             problems += [Problem(p.rule, p.remedy, f"{path}.agent") for p in error.problems]
-    if "arrival" not in spec and (spec.get("aif") != "measured" or "baseline" not in spec):
-        needed = "baseline, or arrival" if spec.get("aif") == "measured" else "arrival"
+    known = spec.get("aif") == "measured" or names_curve("aif", spec.get("aif"))
+    if "arrival" not in spec and not (known and "baseline" in spec):
+        needed = "baseline, or arrival" if known else "arrival"
         rule = f"must say when the agent comes by {needed}, but does not"
         problems.append(Problem(rule, "Add arrival: 30 s", f"{path}.arrival"))
     else:
@@ -273,6 +304,11 @@ def _is_sphere(value: Any) -> str:
     return next((rule for rule in wrong if rule), "")
 
 
+def _is_input(value: Any) -> str:
+    rule = one_of(*POPULATIONS, "measured", "a .csv file")
+    return "" if names_curve("aif", value) or value in (*POPULATIONS, "measured") else rule(value)
+
+
 _HEMATOCRITS = ("hct_large", "hct_small")
 _DCE = {
     "Ktrans": Output(key="ktrans", unit="1/s"),
@@ -299,7 +335,7 @@ METHODS = {
         constant=("te", "tr", "flip"),
         options={
             "model": one_of(*MODELS),
-            "aif": one_of(*POPULATIONS, "measured"),
+            "aif": _is_input,
             "arrival": quantity(TIME, 0.0),
             "artery": _is_sphere,
             "baseline": _whole(1),

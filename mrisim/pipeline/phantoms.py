@@ -42,6 +42,11 @@ class PhantomSource:
     voxel: float | None = None  # side in the plane [m]
     _cache: dict[Any, Phantom] = field(default_factory=dict)
 
+    @property
+    def takes_up_agent(self) -> bool:
+        """Whether a tissue takes up a contrast agent."""
+        return getattr(self.model if self.fixed is None else self.fixed, "uptake", None) is not None
+
     @staticmethod
     def of(
         phantom: str | Path | Phantom | Model, parameters: Mapping[str, Any], *, voxel: str | float | None = None

@@ -186,6 +186,7 @@ def _compute(
         sequences = _expand(protocol, reading)
         refuse_wrong_fits(protocol, (seq for runs in sequences.values() for seq in runs[:1]))
         refuse_unsuited_series(protocol, sequences)
+    _refuse_injections(protocol, source, given)
     scans = {}
     for scan in protocol.scans:
         wish = _wish(sequences[scan.name][0])
@@ -212,6 +213,32 @@ def _compute(
             "versions": versions(),
         },
     )
+
+
+def _refuse_injections(protocol: Protocol, source: PhantomSource, given: Mapping[str, Any]) -> None:
+    """Refuse a contrast agent that no tissue of the phantom takes up.
+
+    Raises:
+        SpecError: each injection, at its place.
+    """
+    if source.takes_up_agent:
+        return
+    name = protocol.phantom if source.model is None else source.model.name
+    remedy = "Leave it out, or take a phantom with an agent, such as brain_with_tumour"
+    problems = []
+    for scan in protocol.scans:
+        own = ("scans", scan.name, "simulation", "injection")
+        placed = [((), given), (own, scan.simulation), (("simulation", "injection"), protocol.simulation)]
+        where, asked = next(((path, one["injection"]) for path, one in placed if "injection" in one), ((), None))
+        if asked is None:
+            continue
+        rule = f"must be left out for the phantom '{name}', where no tissue takes up a contrast agent, but is {asked}"
+        if where and protocol.source is not None:
+            problems.append(protocol.source.problem(where, rule, remedy))
+        else:
+            problems.append(Problem(rule, remedy, "injection"))
+    if problems:
+        raise SpecError(list(dict.fromkeys(problems)))
 
 
 def _wish(seq: Sequence) -> dict[str, Any]:

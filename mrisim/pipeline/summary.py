@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 
+from mrisim.data import ParameterMap
 from mrisim.events.blocks import Parameter, Sequence
 from mrisim.events.diffusion import weightings
 from mrisim.pipeline.explore import explore_image, explore_maps, explore_sequence, shares
@@ -79,11 +80,42 @@ def agreement_rows(rows: Iterable[Agreement]) -> Table:
     )
 
 
+<<<<<<< HEAD
 def _error(quantity: str, error: float) -> str:
     """Relative errors in per cent; those of fractions in points, of frequencies in Hz."""
     if quantity not in DIFFERENCES:
         return f"{error * 100:+.1f} %".replace("-0.0", "+0.0")
     return f"{error * 100:+.2f} points" if quantity == "PDFF" else f"{error:+.2f} Hz"
+=======
+def voxel_counts(maps: Mapping[str, ParameterMap]) -> tuple[str, ...]:
+    """How many voxels each fit found values in, and how many it masked, and why; maps of one fit together.
+
+    Example:
+        >>> from mrisim.data import Grid
+        >>> grid = Grid.of((1, 1, 1), (1e-3, 1e-3, 1e-3))
+        >>> counts = {"background": 8000, "fitted": 1203, "empty": 45, "failed": 0}
+        >>> one = ParameterMap(name="ve", unit="1", data=np.zeros((1, 1, 1)), grid=grid, provenance={"counts": counts})
+        >>> voxel_counts({"Ktrans": one, "ve": one})
+        ('Ktrans, ve: 1,203 voxels fitted, 45 masked (45 empty), 8,000 background',)
+    """
+    names: dict[tuple[tuple[str, int], ...], list[str]] = {}
+    for name, one in maps.items():
+        counts = one.provenance.get("counts", {})
+        if counts:
+            names.setdefault(tuple(counts.items()), []).append(name)
+    return tuple(f"{', '.join(several)}: {_counted(dict(counts))}" for counts, several in names.items())
+
+
+def _counted(counts: dict[str, int]) -> str:
+    fitted, background = counts.pop("fitted", 0), counts.pop("background", 0)
+    why = ", ".join(f"{count:,} {reason}" for reason, count in counts.items() if count)
+    masked = f"{sum(counts.values()):,} masked{f' ({why})' if why else ''}"
+    return f"{fitted:,} voxels fitted, {masked}, {background:,} background"
+
+
+def _per_cent(share: float) -> str:
+    return f"{share * 100:+.1f} %".replace("-0.0", "+0.0")
+>>>>>>> f41b6b3 (Input functions come from files beside the protocol; masked voxels are counted in terminal, report and run.json; an injection without an agent is told at its place)
 
 
 def scan_table(result: Result) -> Table:
@@ -159,6 +191,7 @@ def _overview(result: Result, figures: dict[str, bytes]) -> Section:
         content.append(Text(text=str(finding)))
     if result.tissues:
         content += [tissue_rows(result.tissues), agreement_rows(result.agreement)]
+    content += [Text(text=text) for text in voxel_counts(result.maps)]
     if "overview" in figures:
         content.insert(0, Picture(png=figures["overview"], caption="The exam at a glance.", wide=True))
     return Section(title="Overview", content=tuple(content))

@@ -84,6 +84,7 @@ def _record(result: Result) -> dict[str, Any]:
         "findings": plain(result.findings),
         "tissues": [{**plain(row), "error": row.error} for row in result.tissues],
         "agreement": [plain(row) for row in result.agreement],
+        "maps": {name: plain(one.provenance) for name, one in result.maps.items()},
         "scans": {name: [_run(seq, raw) for seq, raw in zip(scan.sequences, scan.raw, strict=True)]
                   for name, scan in result.scans.items()},
     }  # fmt: skip

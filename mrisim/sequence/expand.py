@@ -38,7 +38,7 @@ from mrisim.sequence.tables import TableBuilder, unique_rows
 from mrisim.sequence.timeline import LONGEST, Leaf, Timeline
 from mrisim.sequence.timing import Solver
 from mrisim.sequence.values import Quantity
-from mrisim.source import KeyPath, Source
+from mrisim.source import KeyPath, Source, inside_folder, names_curve
 from mrisim.units import LENGTH, NUMBER, TIME, Dimension, show
 
 
@@ -301,6 +301,10 @@ def _map_options(model: ReconModel, scope: Scope) -> dict[str, dict[str, Any]]:
 
 
 def _option(value: Any, scope: Scope, path: tuple[str, ...]) -> Any:
+    if names_curve(path[-1], value):
+        with scope.globals.collector.at(path):
+            return str(inside_folder(scope.globals.collector.source.folder, value))
+        return value
     if not isinstance(value, str) or not value.startswith("="):
         return value
     found = scope.evaluate(value[1:].strip(), path)

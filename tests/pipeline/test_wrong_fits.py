@@ -45,11 +45,11 @@ scans:
 maps:
   T1: {{fit: variable_flip, from: vfa}}
   Ktrans:
-    {{fit: dce, from: dce, model: tofts, {t1}, agent: {agent}, aif: parker, arrival: {arrival}{more}}}
+    {{fit: dce, from: dce, model: tofts, {t1}, agent: {agent}, aif: {aif}, arrival: {arrival}{more}}}
 """
 GOOD = {
     "phantom": "brain_with_tumour", "simulation": "injection: 2 s", "t1": "t1: T1", "agent": "gadobutrol",
-    "arrival": "5 s", "more": "",
+    "arrival": "5 s", "more": "", "aif": "parker",
 }  # fmt: skip
 UNSUITED = {
     "agent": (
@@ -96,6 +96,20 @@ UNSUITED = {
         {"simulation": "extent: [0 mm, 20 mm]"},
         "9:27: scans.dce.simulation.extent[0]: must be above 0 mm, but is 0 mm.",
     ),
+    "no agent": (
+        {"phantom": "brain"},
+        (
+            "9:29: scans.dce.simulation.injection: must be left out for the phantom 'brain', where no tissue takes up "
+            "a contrast agent, but is 2 s. Leave it out, or take a phantom with an agent, such as brain_with_tumour."
+        ),
+    ),
+    "spoiling": (
+        {"more": ", spoiling: ideal, t20: 80 ms"},
+        (
+            "13:117: maps.Ktrans.t20: must be left out with spoiling: ideal, but is given. "
+            "Take spoiling: rf, or leave it out."
+        ),
+    ),
     "phantom": (
         {"phantom": "brian"},
         "3:10: phantom: must be a phantom of the library or a .yaml file, but is 'brian'. Did you mean 'brain'.",
@@ -105,6 +119,91 @@ UNSUITED = {
         "3:44: phantom.tumour: must be at most 20 mm, but is 300 mm.",
     ),
 }
+
+
+CURVES = {  # of an input function for images up to 10.05 s
+    "short": (
+        "time [s],blood [mM]\n0,0\n8,5\n",
+        (
+            "must reach to 10.0537 s, the end of the tissue curve less its delay, but ends at 8 s (aif.csv: ca). "
+            "Take a longer input function, or leave later points of the tissue out."
+        ),
+    ),
+    "late start": (
+        "time [s],blood [mM]\n2,1\n12,5\n",
+        (
+            "must start with the tissue curve at 0.0537028 s, but starts at 2 s with contrast agent (aif.csv: ca). "
+            "Take an input function with a baseline."
+        ),
+    ),
+    "negative": (
+        "time [s],blood [mM]\n0,0\n5,-3\n6,5\n12,5\n",
+        (
+            "must be concentrations, from zero up, but goes from -3 to 5 mM (aif.csv: ca). "
+            "Check the baseline of the input function."
+        ),
+    ),
+    "columns": (
+        "t,c\n0,0\n",
+        (
+            "must be a curve over time, but aif.csv:1: header must have the columns time [s] and blood [mM] or "
+            "plasma [mM], but has t, c. Write them into the first line."
+        ),
+    ),
+    "unit": (
+        "time [s],blood [mg]\n0,0\n",
+        (
+            "must be a curve over time, but aif.csv:1: header must have the unit of a concentration in brackets, but is "
+            "'blood [mg]'. Write time [s], blood [mM]."
+        ),
+    ),
+    "text": (
+        "time [s],blood [mM]\n0,0\n5,x\n12,1\n",
+        "must be a curve over time, but aif.csv:3 must hold two numbers, but is '5,x'.",
+    ),
+    "order": (
+        "time [s],blood [mM]\n0,0\n5,1\n4,1\n12,1\n",
+        "must be a curve over time, but aif.csv: time must increase from each time to the next, but does not.",
+    ),
+    "absent": (
+        None,
+        (
+            "must be a curve over time, but aif.csv must be a CSV file that can be read, but is not: "
+            "No such file or directory. Check the path."
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CURVES)
+def test_a_wrong_curve_is_one_message_before_the_simulation(tmp_path, monkeypatch, case):
+    monkeypatch.chdir(tmp_path)
+    text, message = CURVES[case]
+    (tmp_path / "wrong.yaml").write_text(DYNAMIC.format(**{**GOOD, "aif": "aif.csv"}))
+    if text is not None:
+        (tmp_path / "aif.csv").write_text(text)
+    with pytest.raises(SpecError) as caught:
+        run("wrong.yaml", isochromats=1)
+    assert str(caught.value) == f"wrong.yaml:13:73: maps.Ktrans.aif: {message}"
+
+
+@pytest.mark.parametrize("name", ["../aif.csv", "/aif.csv"])
+def test_a_curve_outside_the_folder_is_refused(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "wrong.yaml").write_text(DYNAMIC.format(**{**GOOD, "aif": name}))
+    with pytest.raises(
+        SpecError, match=r"wrong\.yaml:13:73: maps\.Ktrans\.aif: must lie inside the specification's folder"
+    ):
+        run("wrong.yaml", isochromats=1)
+    fits = f"recon: {{maps: {{Ktrans: {{fit: dce, aif: {name}}}}}}}"
+    (tmp_path / "mine.yaml").write_text(f"mrisim: 1\nname: x\nextends: dce_spgr_3d\n{fits}\n")
+    with pytest.raises(SpecError, match=r"mine\.yaml:4:\d+: recon\.maps\.Ktrans\.aif: must lie inside"):
+        run("mine.yaml", isochromats=1)
+
+
+def test_an_agent_on_the_command_line_needs_a_phantom_that_takes_it_up():
+    with pytest.raises(SpecError, match=r"^injection: must be left out for the phantom 'brain', where no tissue takes"):
+        run("flash_2d", phantom="brain", injection="2 s", set={"matrix": 16}, isochromats=1)
 
 
 @pytest.mark.parametrize("case", UNSUITED)

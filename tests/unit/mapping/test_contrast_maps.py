@@ -102,6 +102,18 @@ def test_measured_input_function_is_that_of_the_artery():
     np.testing.assert_allclose(found, dce.fit("tofts", TIME, tissue, ca)["ktrans"], rtol=1e-3)
 
 
+@pytest.mark.parametrize(("unit", "factor"), [("blood [mM]", 1.0), ("plasma [mol/m^3]", 1 / (1 - HEMATOCRIT))])
+def test_input_function_from_a_file(tmp_path, unit, factor):
+    """Blood becomes plasma, plasma stays; in the file's own units."""
+    fine = np.linspace(0.0, TIME[-1], round(TIME[-1] / FINE) + 1)
+    curve = factor * dce.parker_aif(fine, ARRIVAL)
+    rows = "\n".join(f"{t / MINUTE!r},{c!r}" for t, c in zip(fine.tolist(), curve.tolist(), strict=True))
+    (tmp_path / "aif.csv").write_text(f"time [min],{unit}\n{rows}\n")
+    spec = {key: value for key, value in DCE.items() if key != "arrival"}
+    found = fit_maps(dynamic(), {"Ktrans": {**spec, "aif": str(tmp_path / "aif.csv"), "baseline": 7}})["Ktrans"]
+    np.testing.assert_allclose(found.data[0, 0, :3], KTRANS, rtol=1e-4)
+
+
 def test_variable_flips_then_kinetics():
     flips = np.array([2.0, 5.0, 12.0]) * DEG
     vfa = series(np.stack([np.full(4, echo(T1, flip)) for flip in flips]), flip=flips)
