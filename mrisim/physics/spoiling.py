@@ -57,8 +57,8 @@ def rf_spoiled(
     order = np.argsort(e2, axis=None, kind="stable")  # long T2 needs many orders
     for first in range(0, angle.size, _ATOMS):
         rows = order[first : first + _ATOMS]
-        atoms = (values.ravel()[rows] for values in (angle, e1, e2))
-        found[rows] = _steady_state(*atoms, increment, tolerance, damping)
+        flips, kept, lasting = (values.ravel()[rows] for values in (angle, e1, e2))
+        found[rows] = _steady_state(flips, kept, lasting, increment, tolerance, damping)
     return found.reshape(angle.shape)
 
 
@@ -68,7 +68,7 @@ def _steady_state(
     """|F(0)| after the pulse. What comes back before it, x - iy, is `back` times that; the equations are linear."""
     sine, cosine = np.sin(flip), np.cos(flip)
     back = _returned(flip, e1, e2, increment, tolerance, damping)
-    u, v = back.real, back.imag
+    u, v = np.real(back), np.imag(back)
     stored = sine * (1 - e1) / (1 - e1 * cosine)  # of the longitudinal state, by Ernst
     turned = cosine - sine**2 * e1 / (1 - e1 * cosine)  # of y
     norm = (1 - u) * (1 + u * turned) - turned * v**2

@@ -153,8 +153,8 @@ CURVES = {  # of an input function for images up to 10.05 s
     "unit": (
         "time [s],blood [mg]\n0,0\n",
         (
-            "must be a curve over time, but aif.csv:1: header must have the unit of a concentration in brackets, but is "
-            "'blood [mg]'. Write time [s], blood [mM]."
+            "must be a curve over time, but aif.csv:1: header must have the unit of a concentration in brackets, but "
+            "is 'blood [mg]'. Write time [s], blood [mM]."
         ),
     ),
     "text": (

@@ -178,7 +178,7 @@ class _Shares(NamedTuple):
         def share(concentration: np.ndarray) -> np.ndarray:
             known = np.where(np.isfinite(concentration), concentration, np.inf)  # too bright: as with much agent
             rates = np.maximum(before + self.r1 * known, np.exp(low))
-            return chebyshev_sum(coefficients, place_between(low, high, np.log(rates)))
+            return np.asarray(chebyshev_sum(coefficients, place_between(low, high, np.log(rates))))
 
         return share
 
