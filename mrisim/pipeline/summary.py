@@ -80,13 +80,13 @@ def agreement_rows(rows: Iterable[Agreement]) -> Table:
     )
 
 
-<<<<<<< HEAD
 def _error(quantity: str, error: float) -> str:
     """Relative errors in per cent; those of fractions in points, of frequencies in Hz."""
     if quantity not in DIFFERENCES:
         return f"{error * 100:+.1f} %".replace("-0.0", "+0.0")
     return f"{error * 100:+.2f} points" if quantity == "PDFF" else f"{error:+.2f} Hz"
-=======
+
+
 def voxel_counts(maps: Mapping[str, ParameterMap]) -> tuple[str, ...]:
     """How many voxels each fit found values in, and how many it masked, and why; maps of one fit together.
 
@@ -111,11 +111,6 @@ def _counted(counts: dict[str, int]) -> str:
     why = ", ".join(f"{count:,} {reason}" for reason, count in counts.items() if count)
     masked = f"{sum(counts.values()):,} masked{f' ({why})' if why else ''}"
     return f"{fitted:,} voxels fitted, {masked}, {background:,} background"
-
-
-def _per_cent(share: float) -> str:
-    return f"{share * 100:+.1f} %".replace("-0.0", "+0.0")
->>>>>>> f41b6b3 (Input functions come from files beside the protocol; masked voxels are counted in terminal, report and run.json; an injection without an agent is told at its place)
 
 
 def scan_table(result: Result) -> Table:
