@@ -52,4 +52,6 @@ def print_table(table: Table) -> None:
     for row in table.rows:
         shown.add_row(*(cell.replace("[", r"\[") for cell in row))
     console = Console()
-    console.print(shown, width=None if console.is_terminal else _WIDTH)
+    if not console.is_terminal:
+        console = Console(width=_WIDTH)
+    console.print(shown)

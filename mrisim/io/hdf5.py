@@ -222,7 +222,7 @@ def load_all(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     if not path.is_file():
-        raise _broken(path, "must be an existing file, but is not there")
+        raise _broken(path, "must be an existing file, but is not there", "Check its name")
     try:
         with h5py.File(path, "r") as file:
             _check_header(path, file)

@@ -320,6 +320,7 @@ _DCE = {
 }
 METHODS = {
     "variable_flip": Method(
+        fewest=2,
         run=_variable_flip,
         outputs={"T1": Output(key="t1", unit="s"), "PD": Output(key="m0", unit="1")},
         setting="flip",

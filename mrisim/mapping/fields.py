@@ -162,12 +162,15 @@ def _two_images(path: str, spec: Mapping[str, Any], image: Image) -> list[Proble
 _B1 = {"B1": Output(key="b1", unit="1")}
 METHODS = {
     "dual_echo": Method(
+        fewest=2,
         run=_dual_echo,
         outputs={"B0": Output(key="b0", unit="Hz")},
         setting="te",
         constant=("flip",),
         check=_two_images,
     ),
-    "double_angle": Method(run=_double_angle, outputs=_B1, setting="flip", constant=("te",), check=_two_images),
+    "double_angle": Method(
+        fewest=2, run=_double_angle, outputs=_B1, setting="flip", constant=("te",), check=_two_images
+    ),
     "actual_flip": Method(run=_actual_flip, outputs=_B1, setting="tr", constant=("te", "flip"), check=_two_images),
 }

@@ -125,7 +125,8 @@ def check_series(maps: Mapping[str, Mapping[str, Any]], series: Mapping[str, Ima
     problems = []
     for name, spec in maps.items():
         found = _check_series(f"maps.{name}", spec, series)
-        problems += found or _check_constant(name, METHODS[spec["fit"]], _series(name, spec, series))
+        image, method = _series(name, spec, series), METHODS[spec["fit"]]
+        problems += found or _check_constant(name, method, image) or _too_few(f"maps.{name}", method, image)
     return problems
 
 
@@ -255,8 +256,9 @@ def _check_values(path: str, method: Method, spec: Mapping[str, Any], maps: Mapp
 
 
 def _first_fit(name: str) -> str:
-    """A fit that gives a map."""
-    return next(fit for fit, method in METHODS.items() if name in method.outputs)
+    """A fit that gives a map, first of all, where one does."""
+    fits = [(list(method.outputs).index(name), fit) for fit, method in METHODS.items() if name in method.outputs]
+    return min(fits, key=lambda pair: pair[0])[1]
 
 
 def _check_series(path: str, spec: Mapping[str, Any], series: Mapping[str, Image]) -> list[Problem]:
@@ -272,6 +274,19 @@ def _check_series(path: str, spec: Mapping[str, Any], series: Mapping[str, Image
         rule = f"must have images with a {setting} each, but {setting} is unknown for some"
         return [Problem(rule, "Reconstruct a sequence that has one, or set the image's coordinates", f"{path}.fit")]
     return method.check(path, spec, image)
+
+
+def _too_few(path: str, method: Method, image: Image) -> list[Problem]:
+    """A problem where the contrasts have fewer different settings than the fit has unknowns."""
+    if method.fewest < 2:
+        return []
+    values = np.sort(np.asarray(image.coordinates[method.setting], dtype=float))
+    found = 1 + int((np.diff(values) > EQUAL * np.abs(values[1:])).sum())
+    if found >= method.fewest:
+        return []
+    name = {"flip": "flip angles"}.get(method.setting, method.setting.upper())
+    rule = f"must have images at {method.fewest} different {name} or more, but has {found}"
+    return [Problem(rule, "Measure at more of them", f"{path}.fit")]
 
 
 def _close(word: object, known: Any) -> str:

@@ -95,6 +95,7 @@ def _look_locker(given: Given) -> FitResult:
 
 METHODS = {
     "look_locker": Method(
+        fewest=3,
         run=_look_locker,
         outputs={"T1": Output(key="t1", unit="s")},
         setting="ti",

@@ -55,6 +55,7 @@ class Method:
     run: Callable[[Given], FitResult]
     outputs: Mapping[str, Output]  # by name of the map
     setting: str  # coordinate that distinguishes the contrasts; each of them must have one
+    fewest: int = 1  # different values of it
     constant: tuple[str, ...] = ()  # coordinates that must not change over the series
     options: Mapping[str, Rule] = field(default_factory=dict)  # beyond fit, from and threshold
     inputs: Mapping[str, str] = field(default_factory=dict)  # option → map of the same call that it must name

@@ -57,6 +57,7 @@ def _check_recovery(path: str, spec: Mapping[str, Any], image: Image) -> list[Pr
 _PD = Output(key="m0", unit="1")
 METHODS = {
     "inversion_recovery": Method(
+        fewest=3,
         run=_inversion_recovery,
         outputs={"T1": Output(key="t1", unit="s")},
         setting="ti",
@@ -72,6 +73,7 @@ METHODS = {
         check=_check_recovery,
     ),
     "monoexponential": Method(
+        fewest=2,
         run=_monoexponential,
         outputs={"T2": Output(key="t2", unit="s"), "T2star": Output(key="t2", unit="s"), "PD": _PD},
         setting="te",

@@ -200,7 +200,11 @@ def _find(name: str, folder: Path | None) -> Path:
     known = [info.name for info in list_phantoms()]
     remedy = source.did_you_mean(name, known) or f"Known: {', '.join(known)}; or give a .yaml file"
     raise SpecError(
-        Problem(f"must be a phantom of the library or a .yaml file, but is '{name}'", remedy, path="phantom")
+        Problem(
+            f"must be a phantom of the library or a file (.yaml, .h5, .phantom, .npz), but is '{name}'",
+            remedy,
+            path="phantom",
+        )
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from mrisim.mapping.fit import check_maps, check_series
 from mrisim.protocol import Protocol
 from mrisim.recon.placement import place
 from mrisim.simulate._described import samples_of
+from mrisim.units import LENGTH, show
 
 
 def refuse_wrong_fits(protocol: Protocol | None, sequences: Iterable[Sequence]) -> None:
@@ -47,17 +49,65 @@ def refuse_unsuited_series(protocol: Protocol, sequences: Mapping[str, tuple[Seq
     Raises:
         SpecError: all problems at once, each at its place.
     """
+    problems = _unlike_runs(protocol, sequences)
     used = {str(spec.get("from", "")) for spec in protocol.maps.values()}
     series = {name: _blank(runs) for name, runs in sequences.items() if name in used}
     known = {name: image for name, image in series.items() if image is not None}
-    problems = []
     for name, spec in protocol.maps.items():
         image = known.get(str(spec.get("from", "")))
         if image is not None:
             plain = {key: value for key, value in spec.items() if key != "from"}
             problems += [_in_protocol(problem, protocol) for problem in check_series({name: plain}, {"": image})]
+    if not protocol.maps and len(sequences) == 1:
+        problems += _of_its_own(next(iter(sequences.values())))
     if problems:
         raise SpecError(list(dict.fromkeys(problems)))
+
+
+def all_or_problems(*steps: Callable[[], Any]) -> list[Any]:
+    """What some steps return, or all that is wrong with any of them at once.
+
+    Raises:
+        MrisimError: of the kind of the first step that fails.
+
+    Example:
+        >>> all_or_problems(lambda: 1, lambda: 2)
+        [1, 2]
+    """
+    results: list[Any] = []
+    errors: list[MrisimError] = []
+    for step in steps:
+        try:
+            results.append(step())
+        except MrisimError as error:
+            errors.append(error)
+    if errors:
+        raise type(errors[0])(list(dict.fromkeys(problem for error in errors for problem in error.problems)))
+    return results
+
+
+def _unlike_runs(protocol: Protocol, sequences: Mapping[str, tuple[Sequence, ...]]) -> list[Problem]:
+    """Scans whose runs make images on different grids, which are no series."""
+    problems = []
+    for name, runs in sequences.items():
+        shapes = dict.fromkeys((seq.recon.matrix, seq.recon.fov) for seq in runs if seq.recon is not None)
+        if len(shapes) > 1:
+            shown = " and ".join(f"{matrix[0]} x {matrix[1]} over {show(fov[0], LENGTH)}" for matrix, fov in shapes)
+            rule = f"must leave matrix and fov as they are, but makes images of {shown}"
+            problem = Problem(rule, "Make them two scans", f"scans.{name}.each")
+            problems.append(_in_protocol(problem, protocol))
+    return problems
+
+
+def _of_its_own(runs: tuple[Sequence, ...]) -> list[Problem]:
+    """What of the images of a sequence does not suit the maps that its file names."""
+    maps = runs[0].recon.maps if runs[0].recon is not None else {}
+    image = _blank(runs) if maps else None
+    if image is None:
+        return []
+    file = str(runs[0].source) if runs[0].source is not None else ""
+    found = check_series(maps, {"": image})
+    return [Problem(p.rule, p.remedy, path=f"recon.{p.path}", file=file) for p in found]
 
 
 def _blank(runs: tuple[Sequence, ...]) -> Image | None:

@@ -16,7 +16,7 @@ from mrisim.events.blocks import Sequence
 from mrisim.io.sequences import is_pulseq, known_of_images, load_sequence, with_images
 from mrisim.mapping import fit_maps
 from mrisim.phantom import Model, Truth
-from mrisim.pipeline.fits import refuse_unsuited_series, refuse_wrong_fits
+from mrisim.pipeline.fits import all_or_problems, refuse_unsuited_series, refuse_wrong_fits
 from mrisim.pipeline.kinds import kind_of
 from mrisim.pipeline.output import Output, output_folder
 from mrisim.pipeline.phantoms import PhantomSource, fat_of_one_peak, folded_in
@@ -126,8 +126,15 @@ def run(
         watch = stack_.enter_context(watching(progress))
         clock = Clock(sum(len(scan.runs) for scan in protocol.scans), watch)
         wanted = {**(phantom_set or {}), **({} if field is None else {"field": field})}
-        source = _phantom(protocol, phantom, wanted, {**DEFAULTS, **protocol.simulation, **options})
-        result = _compute(protocol, source, options, reading, clock, output)
+        with clock.phase("expand", "Reading sequences"):
+            source, sequences, _ = all_or_problems(
+                lambda: _phantom(protocol, phantom, wanted, {**DEFAULTS, **protocol.simulation, **options}),
+                lambda: _expand(protocol, reading),
+                lambda: refuse_wrong_fits(protocol, ()),
+            )
+            refuse_wrong_fits(protocol, (seq for runs in sequences.values() for seq in runs[:1]))
+            refuse_unsuited_series(protocol, sequences)
+        result = _compute(protocol, source, sequences, options, clock, output)
         if output is not None and hosts.rank() == 0:
             result = write(result, output.folder, clock)
     return result if out is None or hosts.rank() else replace(result, folder=Path(out))
@@ -177,15 +184,11 @@ def _phantom(
 def _compute(
     protocol: Protocol,
     source: PhantomSource,
+    sequences: Mapping[str, tuple[Sequence, ...]],
     given: Mapping[str, Any],
-    reading: Mapping[str, Any],
     clock: Clock,
     output: Output | None,
 ) -> Result:
-    with clock.phase("expand", "Reading sequences"):
-        sequences = _expand(protocol, reading)
-        refuse_wrong_fits(protocol, (seq for runs in sequences.values() for seq in runs[:1]))
-        refuse_unsuited_series(protocol, sequences)
     _refuse_injections(protocol, source, given)
     scans = {}
     for scan in protocol.scans:

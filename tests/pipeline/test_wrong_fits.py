@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mrisim.errors import SpecError
+from mrisim.errors import MrisimError, SpecError
 from mrisim.mapping.fit import METHODS
 from mrisim.pipeline import run
 
@@ -112,7 +112,10 @@ UNSUITED = {
     ),
     "phantom": (
         {"phantom": "brian"},
-        "3:10: phantom: must be a phantom of the library or a .yaml file, but is 'brian'. Did you mean 'brain'.",
+        (
+            "3:10: phantom: must be a phantom of the library or a file (.yaml, .h5, .phantom, .npz), but is 'brian'. "
+            "Did you mean 'brain'."
+        ),
     ),
     "parameter": (
         {"phantom": "{name: brain_with_tumour, tumour: 300 mm}"},
@@ -217,3 +220,38 @@ def test_a_wrong_exam_is_one_message_before_the_simulation(tmp_path, monkeypatch
     assert str(caught.value) == f"wrong.yaml:{message}"
     assert not [what for what in seen if "imulating" in what]
     assert not (tmp_path / "out").exists()
+
+
+SCANS = """mrisim: 1
+protocol: x
+phantom: brian
+scans:
+  a: {sequence: spin_echo, set: {TEE: 12 ms}}
+maps: {T2: {fit: monoexponential, from: a, t1: T1}}
+"""
+
+
+def test_phantom_scans_and_maps_are_told_at_once(tmp_path):
+    (tmp_path / "x.yaml").write_text(SCANS)
+    with pytest.raises(MrisimError) as error:
+        run(tmp_path / "x.yaml")
+    assert [problem.path for problem in error.value.problems] == ["phantom", "scans.a.set.TEE", "maps.T2.t1"]
+
+
+def test_images_of_a_series_must_have_one_grid_and_settings_enough(tmp_path):
+    scans = (
+        SCANS.replace("brian", "brain").replace("set: {TEE: 12 ms}", "each: {matrix: [16, 24]}").replace(", t1: T1", "")
+    )
+    (tmp_path / "x.yaml").write_text(scans)
+    with pytest.raises(MrisimError) as error:
+        run(tmp_path / "x.yaml")
+    assert [problem.rule for problem in error.value.problems] == [
+        "must leave matrix and fov as they are, but makes images of 16 x 16 over 220 mm and 24 x 24 over 220 mm",
+        "must have images at 2 different TE or more, but has 1",
+    ]
+
+
+def test_maps_of_a_sequence_are_refused_before_it_is_simulated(monkeypatch):
+    monkeypatch.setattr("mrisim.pipeline.phantoms.PhantomSource.sample", lambda *_, **__: pytest.fail("sampled"))
+    with pytest.raises(MrisimError, match="must have images at 2 different TE or more, but has 1"):
+        run("b0_dual_echo", set={"TE": ["2.3 ms", "2.3 ms"], "matrix": [16, 16, 2]})

@@ -132,7 +132,7 @@ def test_a_truncated_file_is_one_error(tmp_path):
 @pytest.mark.parametrize(
     ("write", "message"),
     [
-        (lambda path: None, "must be an existing file, but is not there. Write it again with mrisim."),
+        (lambda path: None, "must be an existing file, but is not there. Check its name."),
         (lambda path: h5py.File(path, "w").close(), "must be a mrisim file, but has no attribute format = mrisim"),
         (lambda path: path.write_text("hello"), "must be a complete mrisim file, but cannot be read"),
         (lambda path: hdf5.save(path, make_image()), "must hold one RawData, but holds 0"),

@@ -242,7 +242,8 @@ def test_an_unknown_phantom_is_refused_with_the_nearest() -> None:
     with pytest.raises(SpecError) as error:
         load_model("brian")
     assert str(error.value) == (
-        "phantom: must be a phantom of the library or a .yaml file, but is 'brian'. Did you mean 'brain'."
+        "phantom: must be a phantom of the library or a file (.yaml, .h5, .phantom, .npz), but is 'brian'. "
+        "Did you mean 'brain'."
     )
 
 
