@@ -154,10 +154,12 @@ class Assumed(NamedTuple):
     @staticmethod
     def by(spec: Mapping[str, Any]) -> Assumed:
         """By the options of a map."""
-        ends = ((float(parse(low, TIME)), float(parse(high, TIME))) for low, high in (
-            spec.get("t1", T1_RANGE), spec.get("t2", T2_RANGE)
-        ))  # fmt: skip
-        return Assumed(*ends, spec.get("slice_profile", True), float(parse(spec.get("diffusion", 0.0), DIFFUSION)))
+        return Assumed(
+            t1=_ends(spec.get("t1", T1_RANGE)),
+            t2=_ends(spec.get("t2", T2_RANGE)),
+            slice_profile=spec.get("slice_profile", True),
+            diffusion=float(parse(spec.get("diffusion", 0.0), DIFFUSION)),
+        )
 
     @staticmethod
     def by_first(maps: Mapping[str, Mapping[str, Any]]) -> Assumed:
@@ -173,6 +175,11 @@ class Assumed(NamedTuple):
         """Signals of a sequence."""
         t1, t2 = (grid_axis(name, *ends, RATIO) for name, ends in (("t1", self.t1), ("t2", self.t2)))
         return fingerprint_dictionary(seq, t1=t1, t2=t2, slice_profile=self.slice_profile, diffusion=self.diffusion)
+
+
+def _ends(pair: tuple[Any, Any]) -> tuple[float, float]:
+    low, high = pair
+    return float(parse(low, TIME)), float(parse(high, TIME))
 
 
 @lru_cache(maxsize=4)

@@ -17,8 +17,9 @@ from mrisim.units import B_VALUE, TIME, show
 
 _DIFFUSION_WEIGHTED = 20e6  # b value from which a sequence is shown as one that weights by diffusion [s/m²]
 _SHOWN_AS = {"s": (1e3, "ms"), "m^2/s": (1e9, "um^2/ms")}
-_SHOWN_BY_NAME = dict.fromkeys(("Ktrans", "Fp", "PS", "CBF"), (60.0, "1/min"))
-_SHOWN_BY_NAME |= {"MTT": (1.0, "s"), "PDFF": (100.0, "%")}
+_SHOWN_BY_NAME = {
+    **dict.fromkeys(("Ktrans", "Fp", "PS", "CBF"), (60.0, "1/min")), "MTT": (1.0, "s"), "PDFF": (100.0, "%"),
+}  # fmt: skip
 
 
 def document(result: Result, figures: dict[str, bytes]) -> str:
