@@ -62,6 +62,14 @@ def test_values_at_knots_are_those_in_between():
         np.testing.assert_allclose(quick, plain, rtol=1e-11, atol=1e-13)
 
 
+def test_nothing_changes_before_an_input_that_starts_at_once():
+    """Though its first value is not zero; nor does the slope over time know it, which a fitted delay needs."""
+    time, curve = jnp.array([1.0, 2.0, 4.0]), jnp.array([3.0, 2.0, 1.0])
+    value, slope = jax.jvp(lambda at: pk.convolve(0.5, time, curve, at), (jnp.array([0.2, 1.5]),), (jnp.ones(2),))
+    assert (float(value[0]), float(slope[0])) == (0.0, 0.0)
+    assert float(slope[1]) == pytest.approx(2.5 - 0.5 * float(value[1]), rel=1e-6)
+
+
 def test_nothing_comes_before_the_input():
     found = curve(pk.extended_tofts(FP, VE, VP), np.array([-5.0, 0.0, 3.0]), TIME[5:], INPUT[5:] + 1.0)
     assert (found == 0).all()

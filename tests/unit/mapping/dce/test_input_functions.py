@@ -30,6 +30,42 @@ def test_first_pass(curve, peak, at):
     assert values[600:].min() > 0
 
 
+def test_georgiou_is_a_first_pass_that_comes_round():
+    """Each round is the last one convolved with the first pass, a period later: table 3, by sums over 20 ms."""
+    amplitudes, rates = np.array([0.37, 0.33, 10.06]), np.array([0.11, 1.17, 16.02])  # [mM], [1/min]
+    alpha, beta, period, step = 5.26, 0.032, 0.129, 1 / 3000  # [1], [min]
+    t = np.arange(0.0, 1.0, step)
+    first = t**alpha * np.exp(-t / beta)
+    first /= first.sum() * step
+    rounds, total = first, np.zeros_like(t)
+    for n in range(int(1 / period) + 1):
+        total += np.interp(t - n * period, t, rounds, left=0.0)
+        rounds = np.convolve(rounds, first)[: len(t)] * step
+    curve = total * (amplitudes @ np.exp(-np.outer(rates, t)))
+    found = dce.georgiou_aif(t * MINUTE)
+    np.testing.assert_allclose(found, curve, atol=8.65 * 1.5 * step / beta)  # first order in the step
+
+
+@pytest.mark.parametrize("t", [60.0, 600.0, 3600.0])
+def test_tails_are_those_published(t):
+    minutes = t / MINUTE
+    weinmann = 0.1 * (3.99 * np.exp(-0.144 * minutes) + 4.78 * np.exp(-0.0111 * minutes))
+    mcgrath = 3.4 * np.exp(-0.045 * (t - 7)) + 1.81 * np.exp(-0.0015 * (t - 7))
+    assert dce.weinmann_aif([t]) == pytest.approx(weinmann, rel=1e-9)
+    assert dce.mcgrath_aif([t]) == pytest.approx(mcgrath, rel=1e-9)
+    assert dce.mcgrath_aif([2.8]) == pytest.approx(0.4 * (3.4 + 1.81), rel=1e-9)
+
+
+def test_plasma_holds_all_of_the_agent():
+    assert dce.plasma([0.58, 1.16], 0.42) == pytest.approx([1.0, 2.0], rel=1e-12)
+
+
+def test_a_file_has_its_own_units(tmp_path):
+    (tmp_path / "aif.csv").write_text("time [min],plasma [mol/m^3]\n0,0\n1.5,2\n")
+    time, concentration, medium = dce.read_aif(tmp_path / "aif.csv")
+    assert (time.tolist(), concentration.tolist(), medium) == ([0.0, 90.0], [0.0, 2.0], "plasma")
+
+
 @pytest.mark.parametrize("curve", [dce.parker_aif, dce.georgiou_aif, dce.mcgrath_aif, dce.weinmann_aif])
 def test_delay_shifts_and_nothing_comes_before(curve):
     late = curve(TIME, 31.0)

@@ -73,6 +73,9 @@ def test_errors_are_those_of_the_noise():
         assert np.median(given.standard_error[name]) == pytest.approx(spread, rel=0.05)
         assert np.median(found.standard_error[name]) == pytest.approx(spread, rel=0.05)
     assert found.residual.mean() == pytest.approx(noise, rel=0.05)
+    freedom = len(TIME) - 3
+    own = found.residual * np.sqrt(len(TIME) / freedom)
+    np.testing.assert_allclose(found.standard_error["ve"], given.standard_error["ve"] * own / noise, rtol=1e-9)
 
 
 def test_a_zero_that_is_measured_is_kept():
