@@ -148,13 +148,14 @@ def folded_in(seq: Sequence, phantom: Phantom) -> tuple[Finding, ...]:
     reach, fov = np.abs(logical).max(axis=0), np.asarray(seq.recon.fov)
     voxel = fov / np.asarray(seq.recon.matrix)
     parts = [
-        f"{show(reach[axis], LENGTH, digits=3)} along {_DIRECTIONS[axis]} (field of view {show(fov[axis], LENGTH)})"
+        f"{show(reach[axis], LENGTH, digits=3)} from the center along {_DIRECTIONS[axis]} "
+        f"(field of view {show(fov[axis], LENGTH)})"
         for axis in resolved
         if reach[axis] > 0.5 * fov[axis] + voxel[axis]
     ]
     if not parts:
         return ()
-    text = f"tissue reaches {' and '.join(parts)} from the center and folds into the image"
+    text = f"tissue reaches {' and '.join(parts)} and folds into the image"
     return (Finding("field of view", text, "Set fov, or an extent in a protocol's simulation"),)
 
 

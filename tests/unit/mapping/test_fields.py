@@ -73,3 +73,17 @@ def test_wrong_arguments_are_refused(call, message) -> None:
     with pytest.raises(ConsistencyError) as caught:
         call()
     assert str(caught.value) == message
+
+
+def test_actual_flip_inverts_its_first_order_form() -> None:
+    """r = (1 + n cos) / (n + cos), also beyond 90°."""
+    n, cosine = 5.0, np.cos(np.radians([40.0, 60.0, 100.0]))
+    signal = np.stack([np.full(3, 2.0), 2 * (1 + n * cosine) / (n + cosine)], axis=-1)
+    found = fit_actual_flip(signal, np.array([0.02, 0.1]), np.radians(60.0))["b1"]
+    np.testing.assert_allclose(found, [40 / 60, 1.0, 100 / 60], rtol=1e-12)
+
+
+def test_a_second_image_of_the_other_sign_is_an_angle_beyond_ninety_degrees() -> None:
+    flip, b1 = np.radians([60.0, 120.0]), 1.6
+    signal = 0.3 * np.exp(0.4j) * np.sin(b1 * flip)
+    assert fit_double_angle(signal, flip)["b1"] == pytest.approx(b1, rel=1e-12)

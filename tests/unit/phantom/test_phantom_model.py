@@ -396,3 +396,30 @@ def test_a_shim_removes_what_it_is_named_after(model, shim: str, removed: int) -
 def test_no_supersampling_is_refused(model) -> None:
     with pytest.raises(ConsistencyError, match="supersampling: must be at least 1, but is 0"):
         model(NESTED).truth(Grid.of((3, 3, 1), (0.01, 0.01, 0.01)), supersampling=0)
+
+
+SLAB = """\
+mrisim: 1
+phantom: slab
+size: [40 mm, 40 mm, 20 mm]
+voxel: 5 mm
+tissues:
+  cream: {T1: 1 s, T2: 50 ms, T2star: 25 ms}
+shapes:
+  - {rectangle: {size: [40 mm, 40 mm]}, tissue: cream}
+  - {rectangle: {size: [20 mm, 40 mm], center: [-10 mm, 0 mm]}, tissue: fat}
+"""
+
+
+def test_truth_has_the_share_of_fat_and_the_rate_of_decay_and_ends_with_the_slab(tmp_path):
+    """Half of the middle column is fat, with its own density of protons; partitions beyond 10 mm are empty."""
+    (tmp_path / "slab.yaml").write_text(SLAB)
+    model = load_model(tmp_path / "slab.yaml")
+    truth = model.truth(Grid.of((3, 1, 5), (10e-3, 10e-3, 10e-3)))
+    fat = next(one for one in model.tissues if one.name == "fat")
+    middle = np.array([1.0, 0.5 * fat.pd / (0.5 * fat.pd + 0.5), 0.0])
+    np.testing.assert_allclose(truth.maps["PDFF"][2, 0], middle, rtol=1e-9)
+    assert truth.maps["R2star"][2, 0, 2] == pytest.approx(40.0)
+    assert np.isnan(truth.maps["PDFF"][[0, 4]]).all()
+    assert (truth.fractions[0][[0, 4]] == 1.0).all()
+    assert (truth.fractions[0][2] == 0.0).all()
