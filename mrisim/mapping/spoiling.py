@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mrisim._types import Float
+from mrisim.errors import Problem
 from mrisim.physics.chebyshev import chebyshev_points, chebyshev_weights
 from mrisim.physics.spoiling import INCREMENT, rf_spoiled
 
@@ -20,6 +21,7 @@ B1_RANGE: Range = (0.2, 2.0)
 STEEPEST = math.radians(89.0)
 POINTS = {"t1": 24, "t2": 20, "b1": 12}  # with these the table is right to some 1e-6
 ENOUGH = 1e-6  # tolerance of the table's entries
+EDGE = 1e-9  # of rounding
 CHUNK = 1024  # voxels whose tables are interpolated at once
 
 
@@ -29,6 +31,24 @@ class Spoiling(NamedTuple):
     t2: ArrayLike = 0.08  # of the tissue, one value or (...) [s]
     increment: float = INCREMENT  # of the phase increment [rad]
     damping: float = 0.0  # by diffusion, as in `rf_spoiled` [1]
+
+
+def spoiling_problems(spoiling: Spoiling | None, shape: tuple[int, ...]) -> list[Problem]:
+    """What is wrong with the spoiling of voxels of some shape."""
+    if spoiling is None:
+        return []
+    t2, problems = np.asarray(spoiling.t2, dtype=float), []
+    if t2.shape not in ((), shape):
+        rule = f"must be one value or have shape {shape}, but has {t2.shape}"
+        problems.append(Problem(rule, path="spoiling.t2"))
+    if (t2 < 0).any():
+        rule = f"must be above zero, or nan where it is not known, but is {t2[t2 < 0].flat[0]:g} s"
+        problems.append(Problem(rule, "Check the map of T2", "spoiling.t2"))
+    if not np.isfinite(spoiling.increment):
+        problems.append(Problem(f"must be an angle, but is {spoiling.increment:g}", path="spoiling.increment"))
+    if not (np.isfinite(spoiling.damping) and spoiling.damping >= 0):
+        problems.append(Problem(f"must be zero or positive, but is {spoiling.damping:g}", path="spoiling.damping"))
+    return problems
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -64,12 +84,16 @@ class SpoilingTable:
     def at(
         self, b1: Float[np.ndarray, " voxels"], t1: Float[np.ndarray, "voxels n"], t2: Float[np.ndarray, "voxels n"]
     ) -> Float[np.ndarray, "voxels flips n"]:
-        """Share of the ideal signal at points of each voxel; nan where a property is nan or not positive."""
+        """Share of the ideal signal at points of each voxel.
+
+        It is nan where a property is nan or not positive, or the field beyond reason or beyond 89 degrees.
+        """
         pieces = [self._at(*(one[i : i + CHUNK] for one in (b1, t1, t2))) for i in range(0, len(b1), CHUNK)]
         return np.concatenate([np.zeros((0, len(self.share), t1.shape[1])), *pieces])
 
     def _at(self, b1: np.ndarray, t1: np.ndarray, t2: np.ndarray) -> np.ndarray:
-        known = (b1 > 0) & (t1 > 0).all(axis=1) & (t2 > 0).all(axis=1)
+        low, high = self.limits
+        known = (b1 > low * (1 - EDGE)) & (b1 < high * (1 + EDGE)) & (t1 > 0).all(axis=1) & (t2 > 0).all(axis=1)
         field, time, echo = (np.where(known if one.ndim == 1 else known[:, None], one, 1.0) for one in (b1, t1, t2))
         if (field == field[0]).all():
             field = field[:1]

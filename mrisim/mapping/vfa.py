@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from mrisim._types import Array, Float
 from mrisim.errors import ConsistencyError, Problem
 from mrisim.mapping.separable import FitResult, as_settings, fit, require_measurements
-from mrisim.mapping.spoiling import T1_RANGE, Spoiling, SpoilingTable
+from mrisim.mapping.spoiling import T1_RANGE, Spoiling, SpoilingTable, spoiling_problems
 from mrisim.physics.chebyshev import chebyshev_coefficients, chebyshev_sum, place_between
 from mrisim.physics.signals import spoiled_gradient_echo
 
@@ -94,9 +94,7 @@ def _check(
         problems.append(Problem(f"must be one value or have shape {shape}, but has {b1.shape}", path="b1"))
     if method not in ("nonlinear", "linear"):
         problems.append(Problem(f"must be nonlinear or linear, but is '{method}'", path="method"))
-    if spoiling is not None and np.shape(spoiling.t2) not in ((), shape):
-        rule = f"must be one value or have shape {shape}, but has {np.shape(spoiling.t2)}"
-        problems.append(Problem(rule, path="spoiling.t2"))
+    problems += spoiling_problems(spoiling, shape)
     if method == "linear" and spoiling is not None:
         rule = "must be left out for the linear method, which holds for ideal spoiling only, but is given"
         problems.append(Problem(rule, "Take the nonlinear method", "spoiling"))

@@ -12,7 +12,7 @@ from scipy.interpolate import CubicSpline
 from mrisim._types import Float
 from mrisim.errors import ConsistencyError, Problem
 from mrisim.mapping.dce.curves import check_axis
-from mrisim.mapping.spoiling import T1_RANGE, Spoiling, SpoilingTable
+from mrisim.mapping.spoiling import STEEPEST, T1_RANGE, Spoiling, SpoilingTable, spoiling_problems
 from mrisim.physics.chebyshev import chebyshev_coefficients, chebyshev_points, chebyshev_sum, place_between
 
 ROUNDS = 40  # of the corrections for T2* and spoiling, which settle to rounding in about ten
@@ -212,12 +212,15 @@ def _check(
         count = signal.shape[-1] if signal.ndim else 1
         rule = f"must name at least one of the {count} times, but {baseline.start} .. {baseline.stop} names none"
         problems.append(Problem(rule, "Take images before the agent arrives", "baseline"))
-    echo = np.asarray(0.08 if spoiling is None else spoiling.t2, dtype=float)
-    for name, values in (("flip", angle), ("t10", before), ("spoiling.t2", echo)):
+    for name, values in (("flip", angle), ("t10", before)):
         if values.shape not in ((), signal.shape[:-1]):
             rule = f"must be one value or have shape {signal.shape[:-1]}, but has {values.shape}"
             problems.append(Problem(rule, path=name))
     problems += [] if t is None else check_axis("t", t, "signal", signal.shape)
+    problems += spoiling_problems(spoiling, signal.shape[:-1])
+    if spoiling is not None and (angle >= STEEPEST).all():
+        rule = f"must lie below 90 deg where spoiling is real, but is {np.degrees(angle.max()):g} deg"
+        problems.append(Problem(rule, path="flip"))
     if (before < 0).any():
         rule = f"must be above zero, or nan where it is not known, but is {before[before < 0].flat[0]:g} s"
         problems.append(Problem(rule, "Check the map of T1", "t10"))

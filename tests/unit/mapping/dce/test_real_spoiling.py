@@ -12,6 +12,7 @@ from mrisim.mapping import dce
 from mrisim.mapping.fit import fit_maps
 from mrisim.mapping.spoiling import Spoiling, SpoilingTable
 from mrisim.mapping.spoiling_choice import played
+from mrisim.mapping.vfa import fit_vfa
 from mrisim.physics.spoiling import rf_spoiled
 
 DEG, MINUTE = np.pi / 180, 60.0
@@ -90,8 +91,36 @@ def images(signal: np.ndarray, time, flip=15 * DEG, sequence=None, **provenance)
     )
 
 
+def test_all_that_is_wrong_with_spoiling_is_told():
+    spoiling = Spoiling(t2=np.array([0.1, -0.1]), increment=np.nan, damping=-1.0)
+    with pytest.raises(ConsistencyError) as error:
+        dce.concentration_from_signal(np.ones((2, 3)), 100 * DEG, TR, 1.0, R1, slice(0, 1), spoiling=spoiling)
+    assert str(error.value).splitlines() == [
+        "spoiling.t2: must be above zero, or nan where it is not known, but is -0.1 s. Check the map of T2.",
+        "spoiling.increment: must be an angle, but is nan.",
+        "spoiling.damping: must be zero or positive, but is -1.",
+        "flip: must lie below 90 deg where spoiling is real, but is 100 deg.",
+    ]
+    with pytest.raises(ConsistencyError, match=r"spoiling\.t2: must be above zero"):
+        fit_vfa(np.ones((2, 2)), [0.1, 0.2], TR, spoiling=Spoiling(t2=-1.0))
+
+
+def test_fields_beyond_reason_are_masked():
+    """Nothing is known of them, in kinetics and in T1 alike."""
+    measured = signal(15 * DEG, C, t1=1.0, t2=0.08)
+    b1 = np.array([1.0, 0.05, 7.0])
+    found = dce.concentration_from_signal(
+        np.stack([measured] * 3), 15 * DEG * b1, TR, 1.0, R1, slice(0, 2), spoiling=Spoiling(), r2=R2
+    )
+    assert np.isfinite(found).all(axis=1).tolist() == [True, False, False]
+    flip = np.array([3.0, 15.0]) * DEG
+    rows = np.stack([signal(flip, np.zeros(1), t1=1.0, t2=0.08)[:, 0]] * 3)
+    assert fit_vfa(rows, flip, TR, b1=b1, spoiling=Spoiling()).converged.tolist() == [True, False, False]
+
+
 GRID, ONE = (Grid.of((n, 1, 1), (1e-3, 1e-3, 1e-3)) for n in (4, 1))
 TIME = np.arange(0.0, 240.0, 4.0)
+FINE = np.arange(0.0, TIME[-1] + 0.1, 0.25)
 KTRANS, VE = np.array([0.05, 0.1, 0.2, 0.3]) / MINUTE, np.array([0.2, 0.3, 0.3, 0.4])
 DCE = {
     "fit": "dce", "model": "tofts", "aif": "parker", "arrival": "31 s", "relaxivity": R1, "r2": R2,
@@ -101,9 +130,8 @@ DCE = {
 
 def dynamic(**known) -> Image:
     """Four tissues that differ in T1, T2 and transmit field."""
-    fine = np.arange(0.0, TIME[-1] + 0.1, 0.25)
-    ca = dce.plasma(dce.parker_aif(fine, 31.0), 0.42)
-    c = dce.tissue_concentration("tofts", TIME, ca, ta=fine, ktrans=KTRANS, ve=VE)
+    ca = dce.plasma(dce.parker_aif(FINE, 31.0), 0.42)
+    c = dce.tissue_concentration("tofts", TIME, ca, ta=FINE, ktrans=KTRANS, ve=VE)
     return images(signal(15 * DEG * B1, c).T, TIME, **known)
 
 
@@ -183,6 +211,20 @@ def test_measured_input_function_is_corrected_as_tissue_is(spoiled):
     assert abs(off) > 2
     (note,) = found.findings
     assert f"ktrans would be {off:+.1f} % off" in note.text
+
+
+def test_diffusion_counts_with_the_gradients_of_the_sequence():
+    """Two cycles over 220 / 64 mm a TR, at a T2 of 150 ms."""
+    sequence = mr.load_sequence("vfa_t1", matrix=[64, 8, 2], dummies=20)
+    adc, turn = 3e-9, 2 * np.pi * 2 * 64 / 0.22
+    ca = dce.plasma(dce.parker_aif(FINE, 31.0), 0.42)
+    c = dce.tissue_concentration("tofts", TIME, ca, ta=FINE, ktrans=KTRANS[1:2], ve=0.3)
+    measured = signal(15 * DEG, c, t1=1.0, t2=0.15, damping=adc * turn**2 * TR)
+    image = images(measured.T, TIME, sequence=sequence)
+    spec = {**DCE, "t10": "1 s", "t20": "150 ms"}
+    found = fit_maps(image, {"Ktrans": {**spec, "adc": "3e-3 mm^2/s"}})["Ktrans"].data.item()
+    assert found == pytest.approx(KTRANS[1], rel=1e-3)
+    assert abs(fit_maps(image, {"Ktrans": spec})["Ktrans"].data.item() / KTRANS[1] - 1) > 0.01
 
 
 def test_sequences_say_how_they_spoil(spoiled):
