@@ -306,7 +306,7 @@ def _scan(
         with clock.phase("sample", f"{what}: phantom"):
             imaged = with_images(seq) if is_pulseq(scan.sequence) else seq
             sampled = (options[key] for key in ("isochromats", "spoiling", "engine", "extent"))
-            phantom = source.sample(imaged, *sampled)
+            phantom, left_out = _as_wanted(source.sample(imaged, *sampled), seq)
         place = None if output is None or options["engine"] != "bloch" else output.checkpoint(scan.name, number)
         chosen |= {"seed": int(options["seed"]) + number, "checkpoint": place}
         if options["engine"] == "bloch":
@@ -317,6 +317,7 @@ def _scan(
             raw = simulate(seq, phantom, progress=clock.inside(f"{what}: simulating"), **chosen)
         clock.move("simulate", "compile", float(raw.provenance.get("seconds", {}).get("compile", 0.0)))
         raw = replace(raw, provenance={**raw.provenance, "parameters": dict(scan.runs[number])})
+        raw = replace(raw, findings=(*raw.findings, *left_out))
         with clock.phase("reconstruct", f"{what}: reconstructing"):
             if raw.recon is not None:
                 images.append(replace(reconstruct(raw), name=scan.name))
@@ -327,6 +328,15 @@ def _scan(
     with clock.phase("reconstruct", f"{scan.name}: stacking"):
         image = stack(images, scan.name) if len(images) > 1 else images[0] if images else None
     return ScanResult(name=scan.name, sequences=sequences, raw=tuple(raws), phantom=phantom, image=image)
+
+
+def _as_wanted(phantom: Phantom, seq: Sequence) -> tuple[Phantom, tuple[Finding, ...]]:
+    """Isochromats as the sequence wants them, and what the user must hear of it."""
+    if seq.simulation.get("t2_prime") is not False or not np.isfinite(np.asarray(phantom.t2_prime)).any():
+        return phantom, ()
+    text = "T2' of tissue is left out, as the sequence wants it: T2* is T2"
+    finding = Finding("T2'", text, "Set simulation: {t2_prime: true} in a file that extends it, and wait")
+    return replace(phantom, t2_prime=np.full(phantom.n_spins, np.inf)), (finding,)
 
 
 def _inferred(raw: RawData, seq: Sequence) -> tuple[RawData, list[Image]]:

@@ -449,6 +449,10 @@ class SimulationModel(Model):
         le=10.0,
         description="thicknesses of the slice over which spins are sampled; 2.2 if not said",
     )
+    t2_prime: bool | None = Field(
+        default=None,
+        description="false leaves T2' of tissue out: T2* is T2; epg follows each order of a train by itself with it",
+    )
 
 
 LIMITS: Any = Field(

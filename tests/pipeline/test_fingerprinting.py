@@ -68,3 +68,23 @@ def test_an_engine_that_is_not_there_is_refused_at_its_place(tmp_path):
     (tmp_path / "pulse.yaml").write_text(TWO_LINES.replace("epg", "magic"))
     with pytest.raises(mr.SpecError, match=r"pulse\.yaml:5:22: simulation\.engine: must be 'bloch' or 'epg', but is"):
         mr.load_sequence(tmp_path / "pulse.yaml")
+
+
+def test_a_sequence_may_leave_t2_prime_out_and_the_run_says_so(tmp_path):
+    """With T2' each order of a train that dephases is a state of its own to encode: hours for a brain."""
+    (tmp_path / "pulse.yaml").write_text(TWO_LINES.replace("epg}", "epg, t2_prime: false}"))
+    (tmp_path / "with.yaml").write_text(TWO_LINES)
+    water = {"position": [[0.0, 0.0, 0.0]], "t1": 1.0, "t2": 0.1}
+    reversible = mr.Phantom.from_arrays(**water, t2_prime=0.005)
+    without, whole, none = (
+        mr.run(tmp_path / name, phantom=phantom)
+        for name, phantom in (
+            ("pulse.yaml", reversible),
+            ("with.yaml", reversible),
+            ("pulse.yaml", mr.Phantom.from_arrays(**water)),
+        )
+    )
+    assert (without.raw.signal == none.raw.signal).all()
+    assert np.abs(whole.raw.signal[0, -1]) < 0.5 * np.abs(none.raw.signal[0, -1])
+    assert [finding.topic for finding in without.findings].count("T2'") == 1
+    assert "T2'" not in [finding.topic for finding in (*none.findings, *whole.findings)]
