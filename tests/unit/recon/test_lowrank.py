@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from mrisim.data import RawData, ReadoutTable
+from mrisim.recon import lowrank
 from mrisim.recon.gridding import Samples, Trajectory
 from mrisim.recon.lowrank import coefficient_images, windowed
 
@@ -56,6 +57,23 @@ def test_images_are_those_that_were_sampled(train):
     assert np.linalg.norm(more[0] - images) < 0.05 * np.linalg.norm(images)
     assert np.linalg.norm(more[0] - images) < 0.5 * np.linalg.norm(few[0] - images)
     assert more[1] == pytest.approx(2j * more[0], abs=1e-6)
+
+
+def test_kernels_are_sampling_and_bringing_back(monkeypatch):
+    """Random places, complex basis and weights, an image that is no square; the plain transforms are the other way."""
+    draw = np.random.default_rng(0)
+
+    def pairs(*shape):
+        return draw.normal(size=shape) + 1j * draw.normal(size=shape)
+
+    k, weight = draw.uniform(-0.5, 0.5, (2, 700)), draw.uniform(0.5, 1.0, 700)
+    part = lowrank._Slice(index=np.arange(700), k=k, basis=pairs(3, 700), weight=weight)
+    images = pairs(3, 10, 8)
+    by_kernels = part.normal((10, 8))(images)
+    monkeypatch.setattr(lowrank, "_KERNELS", 0)
+    plain = part.normal((10, 8))(images)
+    assert np.linalg.norm(by_kernels - plain) < 1e-4 * np.linalg.norm(plain)  # of the transforms
+    assert np.linalg.norm(by_kernels - plain) > 0
 
 
 def test_the_window_is_one_in_the_middle_and_keeps_edges_from_ringing():
