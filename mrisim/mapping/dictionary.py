@@ -33,11 +33,12 @@ class Dictionary:
     signals: np.ndarray  # (*points of each axis, n), real or complex
     logarithmic: tuple[str, ...] = ()  # axes that are equidistant in their logarithm
 
-    def compressed(self, tolerance: float = 1e-4) -> tuple[Dictionary, np.ndarray]:
+    def compressed(self, tolerance: float = 1e-4, rank: int | None = None) -> tuple[Dictionary, np.ndarray]:
         """Fewer numbers per signal: coefficients of the leading singular vectors, and these vectors.
 
         Args:
             tolerance: Root of the energy that may be lost, relative to all.
+            rank: Number of vectors, in place of the tolerance.
 
         Returns:
             The dictionary of coefficients, and the basis (n, rank): signals @ conj(basis).
@@ -55,7 +56,7 @@ class Dictionary:
         rows = self.signals.reshape(-1, self.signals.shape[-1])
         power, vectors = np.linalg.eigh(rows.conj().T @ rows)
         lost = np.sqrt(np.maximum(np.cumsum(power), 0.0) / power.sum())
-        kept = max(1, int(np.sum(lost > tolerance)))
+        kept = rank or max(1, int(np.sum(lost > tolerance)))
         basis = vectors[:, ::-1][:, :kept].conj()
         return self.on(basis), basis
 

@@ -31,7 +31,7 @@ _NODES = (12, 8)  # at first, along T1 and T2
 RATIO = 1.12  # between its points; splines between them are then exact to about 1e-4
 EXTENT = 2.85  # thicknesses that places through the slice cover: what counts in the slab of a run
 PLACES = {8.0: 84, 24.0: 124, 60.0: 186, np.inf: 332}  # of signals that remember at most so many pulses
-LOST = 3e-3  # of the norm of the dictionary, by compression; what a basis leaves out of water aliases into all else
+LOST = 0.01  # of the norm of the dictionary, by compression
 _R1, _R2 = 1.0, 1 / 0.07  # rates at which relaxation within a pulse is followed; it is linear in between [1/s]
 _MIRRORED = 1e-9
 _BYTES = 5 * 16  # of a tissue at a pulse: the sum over places, one of them and its turns, the signal as received
@@ -150,6 +150,7 @@ class Assumed(NamedTuple):
     t2: tuple[float, float] = T2_RANGE
     slice_profile: bool = True
     diffusion: float = 0.0  # [m²/s]
+    rank: int | None = None  # by what may be lost where not given
 
     @staticmethod
     def by(spec: Mapping[str, Any]) -> Assumed:
@@ -159,6 +160,7 @@ class Assumed(NamedTuple):
             t2=_ends(spec.get("t2", T2_RANGE)),
             slice_profile=spec.get("slice_profile", True),
             diffusion=float(parse(spec.get("diffusion", 0.0), DIFFUSION)),
+            rank=int(spec["rank"]) if "rank" in spec else None,
         )
 
     @staticmethod
@@ -185,7 +187,7 @@ def _ends(pair: tuple[Any, Any]) -> tuple[float, float]:
 @lru_cache(maxsize=4)
 def compressed_dictionary(seq: Sequence, assumed: Assumed) -> tuple[Dictionary, np.ndarray]:
     """The dictionary of a sequence on its leading singular vectors; and these, (pulses, rank). Kept for the next."""
-    return assumed.dictionary(seq).compressed(LOST)
+    return assumed.dictionary(seq).compressed(LOST, assumed.rank)
 
 
 def _nominal(train: Train) -> RelaxingPulses:
@@ -285,7 +287,7 @@ def _fit(given: Given) -> FitResult:
     seq, mine = given.image.sequence, Assumed.by(given.spec)
     taken = Assumed.by_first(given.image.provenance.get("maps", {})) if _is_compressed(given.image) else mine
     dictionary, basis = compressed_dictionary(seq, taken)
-    if mine != taken:
+    if mine._replace(rank=taken.rank) != taken:
         dictionary = mine.dictionary(seq).on(basis)
     signal = given.signal if _is_compressed(given.image) else given.signal @ basis.conj()
     found = dictionary.match(signal)
@@ -307,10 +309,18 @@ def _check(path: str, spec: Mapping[str, Any], image: Image) -> list[Problem]:
         )
         return [Problem(rule, "Use shorter T2 or longer T1", f"{path}.t2")]
     pulses = len(read_train(image.sequence).flip)
+    if assumed.rank is not None and assumed.rank > pulses:
+        rule = f"must be at most the number of pulses, {pulses}, but is {assumed.rank}"
+        return [Problem(rule, "Leave it out, and what a match needs is kept", f"{path}.rank")]
     if not _is_compressed(image) and len(image.data) != pulses:
         rule = f"must have one image for each of the {pulses} pulses, but has {len(image.data)}"
         return [Problem(rule, "Label each pulse of the train with REP", f"{path}.fit")]
     return []
+
+
+def _is_rank(value: Any) -> str:
+    whole = isinstance(value, int | float) and not isinstance(value, bool) and value >= 1 and value == int(value)
+    return "" if whole else f"must be a whole number from 1, but is '{value}'"
 
 
 def _is_range(value: Any) -> str:
@@ -337,6 +347,7 @@ METHODS = {
             "diffusion": quantity(DIFFUSION, 0.0, 1e-7),
             "t1": _is_range,
             "t2": _is_range,
+            "rank": _is_rank,
         },
         check=_check,
     )

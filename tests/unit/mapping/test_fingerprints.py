@@ -133,3 +133,32 @@ def test_short_trains_have_fewer_orders_than_places_tell_apart():
     )
     assert little == pytest.approx(without, abs=1e-6)
     assert np.abs(without).max() > 0.05
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"rank": 9},
+            "T2.rank: must be at most the number of pulses, 8, but is 9. Leave it out, and what a match needs",
+        ),
+        ({"rank": 0}, "T2.rank: must be a whole number from 1, but is '0'."),
+        (
+            {"t2": ["3 s", "4 s"], "t1": ["1 s", "1.4 s"]},
+            "T2.t2: must begin at 2 T1 = 2.8 s or less, but begins at 3 s.",
+        ),
+        (
+            {"t1": ["3 s", "2 s"]},
+            "T2.t1: must be two times of which the second is longer, such as [20 ms, 3 s], but is",
+        ),
+        ({"t1": "3 s"}, "T2.t1: must be two times, such as [20 ms, 3 s], but is '3 s'."),
+        ({"diffusion": "3 mm"}, "T2.diffusion: must be a diffusion coefficient such as 1e-3 mm^2/s, but is '3 mm'"),
+    ],
+)
+def test_options_of_maps_that_are_none_are_refused(options, message):
+    seq = mr.load_sequence("mrf_fisp", repetitions=8)
+    grid = mr.data.Grid.of((1, 1, 1), (1e-3, 1e-3, 1e-3))
+    image = mr.Image(data=np.ones((8, 1, 1, 1)), grid=grid, sequence=seq)
+    with pytest.raises(ConsistencyError) as refused:
+        mr.fit_maps(image, {"T2": {"fit": "fingerprinting", **options}})
+    assert message in str(refused.value)
