@@ -31,7 +31,7 @@ def test_maps_of_a_train_with_one_arm_in_eight(tmp_path):
     seq = mr.load_sequence("mrf_fisp", repetitions=200, lobe=50, matrix=32, fov="64 mm", arms=8)
     phantom = PhantomSource.of(tmp_path / "tubes.yaml", {}).sample(seq, 3)
     image = mr.reconstruct(mr.simulate(seq, phantom, engine="epg", tolerance=1e-3))
-    maps = mr.fit_maps(image, {name: {"fit": "fingerprinting"} for name in ("T1", "T2", "PD")})
+    maps = mr.fit_maps(image, seq.recon.maps)
     y, x = np.mgrid[:32, :32] * 2.0 - 32
     for center, truth in TRUTH.items():
         inside = np.hypot(x - center, y) < 6
