@@ -40,7 +40,7 @@ def _variable_flip(given: Given) -> FitResult:
 
     found = fit(given, spoiling)
     none = np.zeros(len(given.signal), dtype=bool)
-    return found if spoiling is None else with_bias(given, found, fit, spoiling, none)
+    return found if spoiling is None else with_bias(given, found, fit, spoiling, none, {"t1": "T1"})
 
 
 def _check_variable_flip(path: str, spec: Mapping[str, Any], image: Image) -> list[Problem]:
@@ -58,7 +58,8 @@ def _dce(given: Given) -> FitResult:
         return found
     measured = given.spec["aif"] == "measured"
     artery = _sphere(given, "artery") if measured else np.zeros(len(given.signal), dtype=bool)
-    return with_bias(given, found, _kinetics, spoiling, artery)
+    named = {output.key: name for name, output in _DCE.items() if name != "delay"}
+    return with_bias(given, found, _kinetics, spoiling, artery, named)
 
 
 def _kinetics(given: Given, spoiling: Spoiling | None = None) -> FitResult:

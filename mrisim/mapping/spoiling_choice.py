@@ -101,8 +101,9 @@ def _is_ideal(image: Image) -> bool:
 
 
 def with_bias(
-    given: Given, found: FitResult, again: Callable[[Given], FitResult], spoiling: Spoiling, needed: np.ndarray
-) -> FitResult:
+    given: Given, found: FitResult, again: Callable[[Given], FitResult], spoiling: Spoiling,
+    needed: np.ndarray, named: Mapping[str, str],
+) -> FitResult:  # fmt: skip
     """A corrected fit, with a finding that tells what it would be without the correction.
 
     Args:
@@ -111,13 +112,14 @@ def with_bias(
         again: The fit without the correction.
         spoiling: That was corrected for.
         needed: (voxels,), True of those that every fit needs, such as an artery.
+        named: Maps to tell of, by their key in the fit.
     """
     rows = _some(found.converged, needed)
     plain = again(given.take(rows))
     both = plain.converged & found.converged[rows]
     if not both.any():
         return found
-    parts = [_bias(name, plain[name][both], found[name][rows][both]) for name in found if name not in _NO_RATIO]
+    parts = [_bias(name, plain[key][both], found[key][rows][both]) for key, name in named.items() if key in found]
     of_t2 = "of its map" if np.ndim(spoiling.t2) else f"of {show(float(spoiling.t2), TIME)}"
     text = (
         f"maps of {given.spec['fit']} are corrected for real spoiling with an increment of "
@@ -133,9 +135,6 @@ def _some(converged: np.ndarray, needed: np.ndarray) -> Int[np.ndarray, " rows"]
         rows[np.unique(np.linspace(0, len(rows) - 1, min(SOME, len(rows))).round().astype(int))] if len(rows) else rows
     )
     return np.union1d(rows, np.flatnonzero(needed))
-
-
-_NO_RATIO = ("m0", "delay")
 
 
 def _bias(name: str, plain: Float[np.ndarray, " voxels"], found: Float[np.ndarray, " voxels"]) -> str:

@@ -179,7 +179,7 @@ def test_whole_chain_with_maps_of_field_and_t2(spoiled):
     assert np.abs(wrong["Ktrans"].data[0, 0] / KTRANS - 1).max() > 0.04
     (note,) = right["ve"].findings
     assert note.topic == "RF spoiling"
-    start = "maps of dce are corrected for real spoiling with an increment of 117 deg, T2 of its map; without, ktrans "
+    start = "maps of dce are corrected for real spoiling with an increment of 117 deg, T2 of its map; without, Ktrans "
     assert note.text.startswith(start)
     assert not wrong["ve"].findings
 
@@ -193,7 +193,7 @@ def test_note_tells_what_the_map_would_be(spoiled):
     off = 100 * (wrong["Ktrans"].data.item() / right["Ktrans"].data.item() - 1)
     assert off > 2
     (note,) = right["Ktrans"].findings
-    assert f"T2 of 80 ms; without, ktrans would be {off:+.1f} % off" in note.text
+    assert f"T2 of 80 ms; without, Ktrans would be {off:+.1f} % off" in note.text
 
 
 def test_measured_input_function_is_corrected_as_tissue_is(spoiled):
@@ -210,7 +210,7 @@ def test_measured_input_function_is_corrected_as_tissue_is(spoiled):
     off = 100 * (wrong.data[0, 0, 0] / found.data[0, 0, 0] - 1)
     assert abs(off) > 2
     (note,) = found.findings
-    assert f"ktrans would be {off:+.1f} % off" in note.text
+    assert f"Ktrans would be {off:+.1f} % off" in note.text
 
 
 def test_diffusion_counts_with_the_gradients_of_the_sequence():
