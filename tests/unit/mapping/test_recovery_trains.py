@@ -102,3 +102,14 @@ def test_wrong_arguments_are_refused() -> None:
     with pytest.raises(ConsistencyError) as caught:
         fit_mp2rage(np.ones((2, 2)), TRAINS)
     assert str(caught.value) == "signal: must be complex, but holds magnitudes."
+
+
+def test_the_standard_error_of_look_locker_is_the_spread_under_noise() -> None:
+    """Within a fifth, at T1 twice its T1*: the error of T1 goes with the square of both."""
+    flip, spacing, noise = np.radians(17.0), 0.05, 1e-3
+    ti = 0.03 + spacing * np.arange(60)
+    clean = train(np.full(400, 1.2), 60, 0.03, spacing, flip)
+    noisy = clean + noise * np.random.default_rng(3).normal(size=clean.shape)
+    found = fit_look_locker(noisy, ti, spacing, flip, noise=noise)
+    assert 1.8 < 1.2 / found["t1_star"].mean() < 2.3
+    assert found.standard_error["t1"].mean() == pytest.approx(found["t1"].std(), rel=0.2)
