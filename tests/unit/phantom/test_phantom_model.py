@@ -423,3 +423,11 @@ def test_truth_has_the_share_of_fat_and_the_rate_of_decay_and_ends_with_the_slab
     assert np.isnan(truth.maps["PDFF"][[0, 4]]).all()
     assert (truth.fractions[0][[0, 4]] == 1.0).all()
     assert (truth.fractions[0][2] == 0.0).all()
+
+
+def test_truth_of_a_body_that_is_higher_than_the_slab_ends_with_the_slab(tmp_path):
+    ball = "- {sphere: {radius: 40 mm}, tissue: fat}"
+    (tmp_path / "ball.yaml").write_text(SLAB[: SLAB.index("  - {rectangle")] + f"  {ball}\n")
+    model = load_model(tmp_path / "ball.yaml")
+    truth = model.truth(Grid.of((1, 1, 5), (10e-3, 10e-3, 10e-3)))
+    assert truth.fractions[0][:, 0, 0].tolist() == [1.0, 0.5, 0.0, 0.5, 1.0]
