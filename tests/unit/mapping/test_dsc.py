@@ -105,3 +105,8 @@ def test_bad_input_is_refused(change, message):
     arguments = {"t": TIME, "tissue": np.ones((2, 90)), "artery": artery(), **change}
     with pytest.raises(ConsistencyError, match=message):
         dsc.perfusion(arguments.pop("t"), arguments.pop("tissue"), arguments.pop("artery"), **arguments)
+
+
+def test_limit_of_the_oscillation_is_the_usual_index():
+    """Wu 2003: 0.035 for gradient echoes, the mean over 90 times and as many of padding."""
+    assert pytest.approx(0.035 * 2 * 90, rel=0.05) == dsc.BEND
