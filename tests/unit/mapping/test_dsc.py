@@ -46,11 +46,11 @@ def test_flow_and_transit_time(mtt):
 
 @pytest.mark.parametrize(("n", "dt"), [(60, 1.25), (75, 1.0), (160, 1.0)])
 def test_a_bolus_that_recirculates_at_the_end_of_the_scan_makes_no_spike(n, dt):
-    """Cut off, its end would be an edge; of long series the peak was some ten times the flow."""
+    """Cut off, its end would be an edge, which costs another 5 to 15 %; the flow of a bolus so wide is 26 to 30 % low."""
     t, fine = np.arange(n) * dt, np.arange(0.0, n * dt, 0.05)
     curve = dce.tissue_concentration("tofts", t, dce.parker_aif(fine, 12.0), ta=fine, ktrans=0.04 / 6.0, ve=0.04)
     found = dsc.perfusion(t, curve, dce.parker_aif(t, 12.0), **SAME)
-    assert 0.65 < found["cbf"] / (0.04 / 6.0) < 1.0
+    assert 0.69 < found["cbf"] / (0.04 / 6.0) < 1.0
     assert abs(found["delay"]) <= 3 * dt
 
 
