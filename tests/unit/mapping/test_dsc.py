@@ -46,7 +46,7 @@ def test_flow_and_transit_time(mtt):
 
 @pytest.mark.parametrize(("n", "dt"), [(60, 1.25), (75, 1.0), (160, 1.0)])
 def test_a_bolus_that_recirculates_at_the_end_of_the_scan_makes_no_spike(n, dt):
-    """Cut off, its end would be an edge, which costs another 5 to 15 %; the flow of a bolus so wide is 26 to 30 % low."""
+    """Cut off, its end would be an edge, which costs 3 to 7 % more of a flow that is 26 to 30 % low with it."""
     t, fine = np.arange(n) * dt, np.arange(0.0, n * dt, 0.05)
     curve = dce.tissue_concentration("tofts", t, dce.parker_aif(fine, 12.0), ta=fine, ktrans=0.04 / 6.0, ve=0.04)
     found = dsc.perfusion(t, curve, dce.parker_aif(t, 12.0), **SAME)
