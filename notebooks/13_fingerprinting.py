@@ -201,5 +201,5 @@ assert all(abs(error) < (2.5 if name == "T2" else 1) for (_, name), error in err
 # 2. Leave the inversion out (`ti=None`). *Expect T1 less certain.*
 # 3. Noise of 0.03. *Expect T2 of CSF to be off first: its curve changes least.*
 # 4. Match with a dictionary whose flip angles are 10 % low. *Expect T2 wrong by far more than 10 %, and T1 little: B1 matters.*
-# 5. Let the water of the tubes move (`ADC: 2e-9 m^2/s`), and play four cycles of dephasing per TR (`cycles=4`). *Expect T2 short, the more the longer it is: diffusion takes the high orders, which carry it. Tell the dictionary (`"diffusion": "2e-3 mm^2/s"` in `wanted`), and it is right again.*
+# 5. Give the right tube a T2 of 1 s and water that moves (`ADC: 2e-9 m^2/s`), look for T2 up to 3 s, and play four cycles of dephasing per TR (`cycles=4`). *Expect T2 short: diffusion takes the high orders, which carry a long T2. Tell the dictionary (`"diffusion": "2e-3 mm^2/s"` in `wanted`), and it is right again.*
 # 6. `arms=1`: each image is sampled whole. *Expect T2 within a fraction of a per cent, and spirals so long that TR has to grow.*
