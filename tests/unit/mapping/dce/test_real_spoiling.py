@@ -231,6 +231,8 @@ def test_sequences_say_how_they_spoil(spoiled):
     known = played(images(np.ones((1, 1)), 0.0, sequence=spoiled))
     assert np.degrees(known.increment) == pytest.approx(117.0, abs=1e-6)
     assert known.moment == pytest.approx(2 * 8 / 0.22, rel=1e-6)  # two cycles per voxel of a matrix of 8 over 220 mm
+    more = mr.load_sequence("vfa_t1", matrix=[8, 8, 2], dummies=20, cycles=6)
+    assert played(images(np.ones((1, 1)), 0.0, sequence=more)).moment == pytest.approx(6 * 8 / 0.22, rel=1e-6)
     assert played(images(np.ones((1, 1)), 0.0)) is None
     for name, parameters in (("vfa_t1", {"spoil": 0.0, "matrix": [8, 8, 2], "dummies": 20}), ("spin_echo", {})):
         assert played(images(np.ones((1, 1)), 0.0, sequence=mr.load_sequence(name, **parameters))) is None
