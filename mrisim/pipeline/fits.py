@@ -64,6 +64,15 @@ def refuse_unsuited_series(protocol: Protocol, sequences: Mapping[str, tuple[Seq
         raise SpecError(list(dict.fromkeys(problems)))
 
 
+def fits_of(protocol: Protocol, sequences: Mapping[str, tuple[Sequence, ...]]) -> set[str]:
+    """Names of the fits of a run: those of the protocol or, where it has none, of its only sequence."""
+    maps = protocol.maps
+    if not maps and len(sequences) == 1:
+        first = next(iter(sequences.values()))[0]
+        maps = {} if first.recon is None else first.recon.maps
+    return {str(spec.get("fit")) for spec in maps.values()}
+
+
 def all_or_problems(*steps: Callable[[], Any]) -> list[Any]:
     """What some steps return, or all that is wrong with any of them at once.
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from mrisim._types import Int
-from mrisim.data import ParameterMap, Phantom
+from mrisim.data import Phantom
 from mrisim.errors import ConsistencyError, Finding, MrisimError, Problem
 from mrisim.events.blocks import Sequence, Use
 from mrisim.io.phantoms import load_model
@@ -40,6 +40,7 @@ class PhantomSource:
     model: Model | None
     fixed: Phantom | None
     voxel: float | None = None  # side in the plane [m]
+    findings: tuple[Finding, ...] = ()  # what was chosen for the user
     _cache: dict[Any, Phantom] = field(default_factory=dict)
 
     @property
@@ -159,15 +160,31 @@ def folded_in(seq: Sequence, phantom: Phantom) -> tuple[Finding, ...]:
     return (Finding("field of view", text, "Set fov, or an extent in a protocol's simulation"),)
 
 
-def fat_of_one_peak(maps: Iterable[ParameterMap], model: Model | None) -> tuple[Finding, ...]:
-    """A finding where water and fat are told apart by six peaks, and the phantom's fat has but one."""
-    fits = {one.provenance.get("fit", {}).get("fit") for one in maps}
-    names = [one.name for one in getattr(model, "tissues", ()) if len(one.species) == 1 and one.fat_share == 1.0]
-    if model is None or "fat_water" not in fits or not names:
+def _one_peak(model: Model | None) -> list[str]:
+    """Tissues of a model that are fat of one peak."""
+    return [one.name for one in getattr(model, "tissues", ()) if len(one.species) == 1 and one.fat_share == 1.0]
+
+
+def whole_fat(model: Model | None) -> dict[str, str]:
+    """Parameters of a model that give its fat the full spectrum, where it has one peak.
+
+    Example:
+        >>> from mrisim.io.phantoms import load_model
+        >>> whole_fat(load_model("breast"))
+        {'fat': 'fat'}
+    """
+    names = _one_peak(model)
+    return {key: "fat" for key, value in getattr(model, "parameters", {}).items() if value in names}
+
+
+def fat_of_one_peak(model: Model | None) -> tuple[Finding, ...]:
+    """A finding where a model's fat has one peak, for maps that tell water and fat apart by six."""
+    names = _one_peak(model)
+    if model is None or not names:
         return ()
-    told = [f"--phantom-set {key}=fat" for key, value in getattr(model, "parameters", {}).items() if value in names]
+    told = " ".join(f"--phantom-set {key}={value}" for key, value in whole_fat(model).items())
     text = f"{', '.join(names)} of phantom '{model.name}' has one peak where the fit takes six, and comes out as water"
-    return (Finding("fat", f"{text} off resonance", f"Run with {' '.join(told)}" if told else ""),)
+    return (Finding("fat", f"{text} off resonance", f"Run with {told}" if told else ""),)
 
 
 def _lengths(extent: Iterable[str | float]) -> tuple[float, ...]:

@@ -16,10 +16,10 @@ from mrisim.events.blocks import Sequence
 from mrisim.io.sequences import is_pulseq, known_of_images, load_sequence, with_images
 from mrisim.mapping import fit_maps
 from mrisim.phantom import Model, Truth
-from mrisim.pipeline.fits import all_or_problems, refuse_unsuited_series, refuse_wrong_fits
+from mrisim.pipeline.fits import all_or_problems, fits_of, refuse_unsuited_series, refuse_wrong_fits
 from mrisim.pipeline.kinds import kind_of
 from mrisim.pipeline.output import Output, output_folder
-from mrisim.pipeline.phantoms import PhantomSource, fat_of_one_peak, folded_in
+from mrisim.pipeline.phantoms import PhantomSource, fat_of_one_peak, folded_in, whole_fat
 from mrisim.pipeline.progress import Clock, Watch, watching
 from mrisim.pipeline.records import Result, ScanResult
 from mrisim.pipeline.tissues import agreements, tissue_table
@@ -127,13 +127,16 @@ def run(
         clock = Clock(sum(len(scan.runs) for scan in protocol.scans), watch)
         wanted = {**(phantom_set or {}), **({} if field is None else {"field": field})}
         with clock.phase("expand", "Reading sequences"):
+            voxel = {**DEFAULTS, **protocol.simulation, **options}["voxel"]
             source, sequences, _ = all_or_problems(
-                lambda: _phantom(protocol, phantom, wanted, {**DEFAULTS, **protocol.simulation, **options}),
+                lambda: _phantom(protocol, phantom, wanted, voxel),
                 lambda: _expand(protocol, reading),
                 lambda: refuse_wrong_fits(protocol, ()),
             )
             refuse_wrong_fits(protocol, (seq for runs in sequences.values() for seq in runs[:1]))
             refuse_unsuited_series(protocol, sequences)
+            if "fat_water" in fits_of(protocol, sequences) and (phantom is None or isinstance(phantom, (str, Path))):
+                source = _with_whole_fat(source, protocol, phantom, wanted, voxel)
         result = _compute(protocol, source, sequences, options, clock, output)
         if output is not None and hosts.rank() == 0:
             result = write(result, output.folder, clock)
@@ -168,17 +171,36 @@ def _phantom(
     protocol: Protocol,
     phantom: str | Path | Phantom | Model | None,
     given: Mapping[str, Any],
-    options: Mapping[str, Any],
+    voxel: str | float | None,
 ) -> PhantomSource:
     parameters = {**(protocol.phantom_parameters if phantom is None else {}), **given}
     if phantom is not None or protocol.source is None:
-        return PhantomSource.of(protocol.phantom if phantom is None else phantom, parameters, voxel=options["voxel"])
+        return PhantomSource.of(protocol.phantom if phantom is None else phantom, parameters, voxel=voxel)
     try:
-        return PhantomSource.of(protocol.phantom, parameters, voxel=options["voxel"])
+        return PhantomSource.of(protocol.phantom, parameters, voxel=voxel)
     except SpecError as error:
         problems = ((p, ("phantom", *p.path.removeprefix("phantom").split())) for p in error.problems)
         placed = protocol.source.problem
         raise SpecError([p if p.file else placed(path, p.rule, p.remedy) for p, path in problems]) from None
+
+
+def _with_whole_fat(
+    source: PhantomSource,
+    protocol: Protocol,
+    phantom: str | Path | None,
+    given: Mapping[str, Any],
+    voxel: str | float | None,
+) -> PhantomSource:
+    """The phantom with all peaks of its fat, where the user has not said which fat it has."""
+    said = {**(protocol.phantom_parameters if phantom is None else {}), **given}
+    more = {key: value for key, value in whole_fat(source.model).items() if key not in said}
+    if not more or source.model is None:
+        return source
+    text = f"fat of phantom '{source.model.name}' has its full spectrum, by which the maps tell it from water"
+    before = getattr(source.model, "parameters", {})
+    had = " ".join(f"--phantom-set {key}={before[key]}" for key in more)
+    found = Finding("fat", text, f"Run with {had} for fat of one peak")
+    return replace(_phantom(protocol, phantom, {**given, **more}, voxel), findings=(found,))
 
 
 def _compute(
@@ -209,10 +231,11 @@ def _compute(
         truth={name: true for truth, group in truths for name, true in _truth_maps(truth, group).items()},
         tissues=table,
         agreement=agreement,
-        findings=(*_findings(scans, maps), *fat_of_one_peak(maps.values(), source.model)),
+        findings=(*_findings(scans, maps), *source.findings, *_fat(protocol, sequences, source)),
         seconds=clock.seconds,
         provenance={
             "options": {**DEFAULTS, **_wished(sequences), **protocol.simulation, **given},
+            "phantom_parameters": dict(getattr(source.model, "parameters", {})),
             "versions": versions(),
         },
     )
@@ -349,6 +372,12 @@ def _inferred(raw: RawData, seq: Sequence) -> tuple[RawData, list[Image]]:
         reason = "; ".join(f"{p.path}: {p.rule}" if p.path else p.rule for p in error.problems)
         finding = Finding("no image", f"the samples of {seq.name} are kept, but make no image ({reason})")
         return replace(raw, findings=(*raw.findings, finding)), []
+
+
+def _fat(
+    protocol: Protocol, sequences: Mapping[str, tuple[Sequence, ...]], source: PhantomSource
+) -> tuple[Finding, ...]:
+    return fat_of_one_peak(source.model) if "fat_water" in fits_of(protocol, sequences) else ()
 
 
 def _maps(protocol: Protocol, scans: Mapping[str, ScanResult]) -> dict[str, ParameterMap]:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import pytest
 
-from mrisim.data import Grid, ParameterMap
-from mrisim.phantom import load_model
+import mrisim as mr
 from mrisim.pipeline import phantoms
 from mrisim.sequence import load_sequence
 
@@ -53,14 +51,15 @@ def test_tissue_beyond_the_field_of_view_is_told(fov, found):
     assert not found or notes[0].text.startswith(f"tissue reaches {found}")
 
 
-@pytest.mark.parametrize(("fit", "name", "tissue", "notes"), [
-    ("fat_water", "breast", "fat_one_peak", 1),
-    ("dual_echo", "breast", "fat_one_peak", 0),
-    ("fat_water", "breast", "fat", 0),
+@pytest.mark.parametrize(("name", "given", "fat", "note"), [
+    ("dixon", {}, "fat", "Run with --phantom-set fat=fat_one_peak for fat of one peak"),
+    ("dixon", {"fat": "fat_one_peak"}, "fat_one_peak", "Run with --phantom-set fat=fat"),
+    ("dixon", {"fat": "fat"}, "fat", None),
+    ("b0_dual_echo", {}, "fat_one_peak", None),
 ])  # fmt: skip
-def test_fat_of_one_peak_is_told_where_six_are_fitted(fit, name, tissue, notes):
-    grid = Grid.of((1, 1, 1), (1e-3, 1e-3, 1e-3))
-    made = ParameterMap(name="B0", unit="Hz", data=np.zeros((1, 1, 1)), grid=grid, provenance={"fit": {"fit": fit}})
-    found = phantoms.fat_of_one_peak([made], load_model(name, fat=tissue))
-    assert len(found) == notes
-    assert all(one.remedy == "Run with --phantom-set fat=fat" for one in found)
+def test_fat_has_all_peaks_where_maps_tell_it_from_water(name, given, fat, note):
+    small = {"matrix": [8, 8, 2], "dummies": 0}
+    result = mr.run(name, phantom="breast", phantom_set=given, set=small, isochromats=1)
+    assert result.provenance["phantom_parameters"]["fat"] == fat
+    notes = [one.remedy for one in result.findings if one.topic == "fat"]
+    assert notes == ([] if note is None else [note])
