@@ -13,10 +13,9 @@ from mrisim._types import Complex, Float
 from mrisim.data import Image
 from mrisim.errors import ConsistencyError, Problem, ResourceError
 from mrisim.events.blocks import Sequence, Use
-from mrisim.mapping.contrast import quantity
 from mrisim.mapping.dictionary import Dictionary, check_axis, grid_axis
 from mrisim.mapping.fingerprint_train import Losses, Train, diffusion_losses, read_train
-from mrisim.mapping.method import Given, Method, Output, true_or_false
+from mrisim.mapping.method import Given, Method, Output, quantity, true_or_false
 from mrisim.mapping.separable import FitResult
 from mrisim.mapping.slice_profile import SlicePulse, slice_places
 from mrisim.physics.chebyshev import chebyshev_points, chebyshev_weights, interpolated
@@ -94,7 +93,7 @@ def fingerprint_dictionary(
         rows = np.flatnonzero((memory >= shortest) & (memory < longest))
         if len(rows):
             states = _FEWEST_STATES + int(_STATES * memory[rows].max())
-            follow = partial(_signals, seq, train, lost, points if slice_profile else 1, states)
+            follow = partial(_signals, train, lost, _Slice.of(seq, train, lost, points if slice_profile else 1, states))
             signals[rows] = interpolated(follow, np.log(atoms[rows]), _TOLERANCE, _NODES)
         shortest = longest
     received = signals[back.reshape(-1)] * np.exp(1j * (train.phase - train.receiver))
@@ -111,36 +110,44 @@ def _must_fit(atoms: int, pulses: int) -> None:
         raise ResourceError(Problem(rule, remedy, path="dictionary"))
 
 
+class _Slice(NamedTuple):
+    """What all tissues of some memory share."""
+
+    places: Float[np.ndarray, "places 3"]
+    pulses: RelaxingPulses  # at each place
+    seen: Complex[np.ndarray, "places orders"]  # how orders are seen from there, less what diffusion takes
+    states: int  # orders kept
+
+    @classmethod
+    def of(cls, seq: Sequence, train: Train, lost: Losses | None, points: int, states: int) -> _Slice:
+        """From so many places through the slice, and at most so many orders."""
+        places = slice_places(seq, train.program, int(train.steps[0]), points, EXTENT)
+        pulses = _followed(train, places) if points > 1 else _nominal(train)
+        states = 1 if train.balanced else states
+        states = states if lost is None else min(states, lost.states)
+        seen = _seen(train, places, float(seq.rf.thickness[seq.rf.use == Use.EXCITATION][0]))
+        seen = seen[:, : orders_kept(len(train.flip), states)]
+        return cls(places, pulses, seen if lost is None else seen * lost.seen[: seen.shape[1]], states)
+
+
 def _signals(
-    seq: Sequence,
-    train: Train,
-    lost: Losses | None,
-    points: int,
-    states: int,
-    log_times: Float[np.ndarray, "atoms 2"],
+    train: Train, lost: Losses | None, part: _Slice, log_times: Float[np.ndarray, "atoms 2"]
 ) -> Complex[np.ndarray, "atoms pulses"]:
-    """Signals at some log T1 and log T2 in the frame of each pulse, from so many places through the slice."""
+    """Signals at some log T1 and log T2 in the frame of each pulse."""
     atoms = np.exp(log_times[:, 0]), np.exp(log_times[:, 1])
-    places = slice_places(seq, train.program, int(train.steps[0]), points, EXTENT)
-    weight = EXTENT / len(places) if len(places) > 1 else 1.0
-    pulses = _followed(train, places) if points > 1 else _nominal(train)
-    left = _inverted(train, atoms, places)
-    used, twice = _distinct(pulses, train.phase)
-    seen = _seen(train, places, float(seq.rf.thickness[seq.rf.use == Use.EXCITATION][0]))
-    states = 1 if train.balanced else states
-    states = states if lost is None else min(states, lost.states)
-    seen = seen[:, : orders_kept(len(train.flip), states)]
-    seen = seen if lost is None else seen * lost.seen[: seen.shape[1]]
+    left = _inverted(train, atoms, part.places)
+    used, twice = _distinct(part.pulses, train.phase)
     signal = np.zeros((len(atoms[0]), len(train.flip)), complex)
     for place in used:
         start = 1 + (left[:, place] - 1) * np.exp(-(train.ti or 0.0) / atoms[0])
         one = pulsed_dictionary(
-            *atoms, _at(pulses, train, place), train.tr, train.te, start,
-            n_states=states, seen=seen[place], attenuation=None if lost is None else lost.kept,
+            *atoms, _at(part.pulses, train, place), train.tr, train.te, start,
+            n_states=part.states, seen=part.seen[place], attenuation=None if lost is None else lost.kept,
         )  # fmt: skip
         turned = one * np.exp(-1j * train.phase)
         signal += turned - turned.conj() if twice else turned
-    return weight * signal
+    count = len(part.places)
+    return (EXTENT / count if count > 1 else 1.0) * signal
 
 
 class Assumed(NamedTuple):

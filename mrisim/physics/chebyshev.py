@@ -100,9 +100,8 @@ def _wanted(values: np.ndarray, tolerance: float) -> Int[np.ndarray, " axes"]:
 
 def _tail(values: np.ndarray, axis: int) -> float:
     """Largest of the last two coefficients along an axis, together."""
-    n = values.shape[axis]
-    last = 2 / n * np.cos(np.pi * np.outer([n - 2, n - 1], np.arange(n) + 0.5) / n)
-    return float(np.abs(np.tensordot(last.astype(np.real(values).dtype), values, (1, axis))).sum(axis=0).max())
+    last = chebyshev_coefficients(np.moveaxis(values, axis, -1))[..., -2:]
+    return float(np.abs(last).sum(axis=-1).max())
 
 
 def _between(

@@ -102,19 +102,33 @@ def fisp_dictionary(
 def _followed(
     train: tuple[Float[np.ndarray, " pulses"], ...], atoms: Float[np.ndarray, "3 atoms"], n_states: int
 ) -> Float[np.ndarray, "atoms pulses"]:
-    """Signals of atoms (1/T1, 1/T2, magnetisation at the first pulse), in chunks on all cores."""
+    """Signals of atoms (1/T1, 1/T2, magnetisation at the first pulse)."""
+
+    def signals(some: tuple[np.ndarray, ...]) -> Array:
+        with jax.enable_x64(atoms.dtype == np.float64):
+            return _train_kernel()(train, some, n_states)
+
+    return _in_chunks(signals, atoms, len(train[0]), _ATOMS, atoms.dtype)
+
+
+def _in_chunks(
+    signals: Callable[[tuple[np.ndarray, ...]], Array], atoms: np.ndarray, pulses: int, width: int, dtype: DTypeLike
+) -> np.ndarray:
+    """Signals (atoms, pulses), so many atoms at a time on all cores; the last chunk is filled up by its last atom."""
     count = atoms.shape[1]
-    result = np.empty((len(train[0]), count), atoms.dtype)
+    result = np.empty((pulses, count), dtype)
 
     def fill(begin: int) -> None:
-        rows = np.minimum(np.arange(begin, begin + _ATOMS), count - 1)
-        with jax.enable_x64(atoms.dtype == np.float64):
-            found = np.asarray(_train_kernel()(train, tuple(atoms[:, rows]), n_states))
-        result[:, begin : begin + _ATOMS] = found[:, : count - begin]
+        rows = np.minimum(np.arange(begin, begin + width), count - 1)
+        result[:, begin : begin + width] = np.asarray(signals(tuple(atoms[:, rows])))[:, : count - begin]
 
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        list(pool.map(fill, range(0, count, _ATOMS)))
+    with ThreadPoolExecutor(_cores()) as pool:
+        list(pool.map(fill, range(0, count, width)))
     return result.T
+
+
+def _cores() -> int:
+    return os.cpu_count() or 1
 
 
 @cache
@@ -130,13 +144,9 @@ def _wide() -> dict[str, Any] | None:
 def _train(
     train: tuple[Float[Array, " pulses"], ...], atoms: tuple[Float[Array, " atoms"], ...], n_states: int
 ) -> Float[Array, "pulses atoms"]:
-    """Imaginary part of the signal. F(k) = i p, conj F(-k) = -i m, Z(k) = z for orders k = 0, 1, …
-
-    An order takes as many repetitions to come back as it took to arise.
-    """
+    """Imaginary part of the signal. F(k) = i p, conj F(-k) = -i m, Z(k) = z for orders k = 0, 1, …"""
     r1, r2, start = atoms
-    rows = max(2, min(n_states, len(train[0]) // 2 + 1))
-    nothing = jnp.zeros((rows, len(r1)), r1.dtype)
+    nothing = jnp.zeros((orders_kept(len(train[0]), n_states), len(r1)), r1.dtype)
     states = (nothing, nothing, nothing.at[0].set(start))
     return lax.scan(lambda s, pulse: _repetition(s, pulse, r1, r2), states, train, unroll=2)[1]
 
@@ -220,24 +230,15 @@ def pulsed_dictionary(
     phasors = np.asarray(seen, np.complex64)
     rows = orders_kept(count, n_states)
     atoms = np.stack([1 / t1, 1 / t2, start]).astype(np.float32)
-    result = np.empty((count, len(t1)), np.complex64)
     lost = None if attenuation is None else np.asarray(attenuation, np.float32)[:, :, :rows]
     lost = None if lost is None else np.broadcast_to(lost, (count, 3, rows))
-    cores = os.cpu_count() or 1
-    width = min(_PULSED_ATOMS, _LANES * -(-len(t1) // (_LANES * cores)))
-
-    def fill(begin: int) -> None:
-        chosen = np.minimum(np.arange(begin, begin + width), len(t1) - 1)
-        found = np.asarray(_pulsed_kernel()((maps, *times, lost), phasors, tuple(atoms[:, chosen]), rows))
-        result[:, begin : begin + width] = found[:, : len(t1) - begin]
-
-    with ThreadPoolExecutor(cores) as pool:
-        list(pool.map(fill, range(0, len(t1), width)))
-    return result.T
+    train = (maps, *times, lost)
+    width = min(_PULSED_ATOMS, _LANES * -(-len(t1) // (_LANES * _cores())))
+    return _in_chunks(lambda some: _pulsed_kernel()(train, phasors, some, rows), atoms, count, width, np.complex64)
 
 
 def orders_kept(pulses: int, n_states: int) -> int:
-    """Orders that `pulsed_dictionary` keeps: an order takes as many repetitions to come back as it took to arise.
+    """Orders that a dictionary keeps: an order takes as many repetitions to come back as it took to arise.
 
     Example:
         >>> orders_kept(600, 1000), orders_kept(600, 40), orders_kept(600, 1)
