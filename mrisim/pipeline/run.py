@@ -125,7 +125,8 @@ def run(
         output = stack_.enter_context(output_folder(out, resume, hosts.rank()))
         watch = stack_.enter_context(watching(progress))
         clock = Clock(sum(len(scan.runs) for scan in protocol.scans), watch)
-        wanted = {**(phantom_set or {}), **({} if field is None else {"field": field})}
+        wanted = {**(protocol.phantom_parameters if phantom is None else {}), **(phantom_set or {})}
+        wanted |= {} if field is None else {"field": field}
         with clock.phase("expand", "Reading sequences"):
             voxel = {**DEFAULTS, **protocol.simulation, **options}["voxel"]
             source, sequences, _ = all_or_problems(
@@ -135,7 +136,7 @@ def run(
             )
             refuse_wrong_fits(protocol, (seq for runs in sequences.values() for seq in runs[:1]))
             refuse_unsuited_series(protocol, sequences)
-            if "fat_water" in fits_of(protocol, sequences) and (phantom is None or isinstance(phantom, (str, Path))):
+            if "fat_water" in fits_of(protocol, sequences):
                 source = _with_whole_fat(source, protocol, phantom, wanted, voxel)
         result = _compute(protocol, source, sequences, options, clock, output)
         if output is not None and hosts.rank() == 0:
@@ -173,11 +174,10 @@ def _phantom(
     given: Mapping[str, Any],
     voxel: str | float | None,
 ) -> PhantomSource:
-    parameters = {**(protocol.phantom_parameters if phantom is None else {}), **given}
     if phantom is not None or protocol.source is None:
-        return PhantomSource.of(protocol.phantom if phantom is None else phantom, parameters, voxel=voxel)
+        return PhantomSource.of(protocol.phantom if phantom is None else phantom, given, voxel=voxel)
     try:
-        return PhantomSource.of(protocol.phantom, parameters, voxel=voxel)
+        return PhantomSource.of(protocol.phantom, given, voxel=voxel)
     except SpecError as error:
         problems = ((p, ("phantom", *p.path.removeprefix("phantom").split())) for p in error.problems)
         placed = protocol.source.problem
@@ -187,20 +187,20 @@ def _phantom(
 def _with_whole_fat(
     source: PhantomSource,
     protocol: Protocol,
-    phantom: str | Path | None,
+    phantom: str | Path | Phantom | Model | None,
     given: Mapping[str, Any],
     voxel: str | float | None,
 ) -> PhantomSource:
-    """The phantom with all peaks of its fat, where the user has not said which fat it has."""
-    said = {**(protocol.phantom_parameters if phantom is None else {}), **given}
-    more = {key: value for key, value in whole_fat(source.model).items() if key not in said}
-    if not more or source.model is None:
-        return source
-    text = f"fat of phantom '{source.model.name}' has its full spectrum, by which the maps tell it from water"
-    before = getattr(source.model, "parameters", {})
-    had = " ".join(f"--phantom-set {key}={before[key]}" for key in more)
-    found = Finding("fat", text, f"Run with {had} for fat of one peak")
-    return replace(_phantom(protocol, phantom, {**given, **more}, voxel), findings=(found,))
+    """The phantom with all peaks of its fat, where the user has not said which fat it has; and what is told of it."""
+    more = {key: value for key, value in whole_fat(source.model).items() if key not in given}
+    told: tuple[Finding, ...] = ()
+    if more and source.model is not None and (phantom is None or isinstance(phantom, (str, Path))):
+        before = getattr(source.model, "parameters", {})
+        had = " ".join(f"--phantom-set {key}={before[key]}" for key in more)
+        text = f"fat of phantom '{source.model.name}' has its full spectrum, by which the maps tell it from water"
+        told = (Finding("fat", text, f"Run with {had} for fat of one peak"),)
+        source = _phantom(protocol, phantom, {**given, **more}, voxel)
+    return replace(source, findings=(*told, *fat_of_one_peak(source.model)))
 
 
 def _compute(
@@ -231,7 +231,7 @@ def _compute(
         truth={name: true for truth, group in truths for name, true in _truth_maps(truth, group).items()},
         tissues=table,
         agreement=agreement,
-        findings=(*_findings(scans, maps), *source.findings, *_fat(protocol, sequences, source)),
+        findings=(*_findings(scans, maps), *source.findings),
         seconds=clock.seconds,
         provenance={
             "options": {**DEFAULTS, **_wished(sequences), **protocol.simulation, **given},
@@ -372,12 +372,6 @@ def _inferred(raw: RawData, seq: Sequence) -> tuple[RawData, list[Image]]:
         reason = "; ".join(f"{p.path}: {p.rule}" if p.path else p.rule for p in error.problems)
         finding = Finding("no image", f"the samples of {seq.name} are kept, but make no image ({reason})")
         return replace(raw, findings=(*raw.findings, finding)), []
-
-
-def _fat(
-    protocol: Protocol, sequences: Mapping[str, tuple[Sequence, ...]], source: PhantomSource
-) -> tuple[Finding, ...]:
-    return fat_of_one_peak(source.model) if "fat_water" in fits_of(protocol, sequences) else ()
 
 
 def _maps(protocol: Protocol, scans: Mapping[str, ScanResult]) -> dict[str, ParameterMap]:
