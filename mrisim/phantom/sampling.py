@@ -156,7 +156,12 @@ def prime_up_to(n: int) -> int:
         >>> [prime_up_to(n) for n in (2, 72, 101)]
         [2, 71, 101]
     """
-    return next(m for m in range(n, 1, -1) if all(m % d for d in range(2, int(m**0.5) + 1)))
+    return next(m for m in range(n, 1, -1) if is_prime(m))
+
+
+def is_prime(n: int) -> bool:
+    """Whether a number above 1 is a prime."""
+    return all(n % d for d in range(2, int(n**0.5) + 1))
 
 
 @functools.cache

@@ -20,7 +20,7 @@ from mrisim.data import Phantom
 from mrisim.engines import bloch
 from mrisim.errors import Finding
 from mrisim.events.blocks import Sequence
-from mrisim.phantom.sampling import Sampling, lattice
+from mrisim.phantom.sampling import Sampling, is_prime, lattice
 from mrisim.program import Program
 from mrisim.simulate import _chunks
 
@@ -200,7 +200,7 @@ def _doublings(n: int) -> tuple[int, ...]:
 
 
 def _next_prime(n: int) -> int:
-    while any(n % d == 0 for d in range(2, int(n**0.5) + 1)):
+    while not is_prime(n):
         n += 1
     return n
 
